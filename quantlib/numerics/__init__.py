@@ -1,0 +1,79 @@
+"""Quantization mathematics on NumPy arrays: arrays in, arrays out.
+
+This room knows no model and no file. It is public: unit tests of firmware, RTL and kernels may import it
+alone.
+
+==============  ===========================================================================================
+element types   `ElementType`, `ELEMENT_TYPES`, `element_type`
+granularity     `PerTensor`, `PerAxis`, `PerBlock`, `Granularity`, `channels`, `parameter_shape`,
+                `as_channels`
+affine          `Affine`, `quantize`, `dequantize`, `fake_quantize`
+fake-quant      `nudged_range`, `fake_quantize_nudged`
+ranges          `weight_range`, `absmax`, `mse_range`, `affine_from_range`
+rounding        `round_half_even`, `round_half_away`, `Rounding`, `ROUNDINGS`
+packing         `pack`, `unpack`
+floats          `to_float16`, `from_float16`, `to_bfloat16`, `from_bfloat16`
+metrics         `mse`, `sqnr_db`, `cosine`, `max_error_in_steps`
+==============  ===========================================================================================
+
+Examples
+--------
+>>> import numpy as np
+>>> w = np.array([[0.5, -1.27, 0.0], [2.54, 0.01, -0.02]], np.float32)
+>>> rows = PerAxis(0)
+>>> affine = affine_from_range(*weight_range(w, rows), "INT8", granularity=rows, symmetric=True)
+>>> quantize(w, affine)
+array([[  50, -127,    0],
+       [ 127,    0,   -1]], dtype=int8)
+"""
+
+from __future__ import annotations
+
+from .affine import Affine
+from .fakequant import fake_quantize_nudged, nudged_range
+from .floats import from_bfloat16, from_float16, to_bfloat16, to_float16
+from .granularity import Granularity, PerAxis, PerBlock, PerTensor, as_channels, channels, parameter_shape
+from .mapping import dequantize, fake_quantize, quantize
+from .metrics import cosine, max_error_in_steps, mse, sqnr_db
+from .packing import pack, unpack
+from .parameters import affine_from_range
+from .ranges import absmax, mse_range, weight_range
+from .rounding import ROUNDINGS, Rounding, round_half_away, round_half_even
+from .types import ELEMENT_TYPES, ElementType, element_type
+
+__all__ = [
+    "ELEMENT_TYPES",
+    "ROUNDINGS",
+    "Affine",
+    "ElementType",
+    "Granularity",
+    "PerAxis",
+    "PerBlock",
+    "PerTensor",
+    "Rounding",
+    "absmax",
+    "affine_from_range",
+    "as_channels",
+    "channels",
+    "cosine",
+    "dequantize",
+    "element_type",
+    "fake_quantize",
+    "fake_quantize_nudged",
+    "from_bfloat16",
+    "from_float16",
+    "max_error_in_steps",
+    "mse",
+    "mse_range",
+    "nudged_range",
+    "pack",
+    "parameter_shape",
+    "quantize",
+    "round_half_away",
+    "round_half_even",
+    "sqnr_db",
+    "to_bfloat16",
+    "to_float16",
+    "unpack",
+    "weight_range",
+]

@@ -1,0 +1,43 @@
+"""What the functions of this room check of arrays that come in, and do for those that go out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from quantlib.errors import InvalidValue
+
+
+def float_array(x: ArrayLike) -> NDArray[Any]:
+    """`x` as an array of float16, float32 or float64; `InvalidValue` if it is of another dtype."""
+    x = np.asarray(x)
+    if x.dtype.kind != "f" or x.dtype.itemsize > 8:
+        raise InvalidValue(f"dtype {x.dtype} is not float; pass a float16, float32 or float64 array")
+    return x
+
+
+def contiguous(x: NDArray[Any]) -> NDArray[Any]:
+    """`x` in C order and in the byte order of this machine, copied only if it is not."""
+    return x if x.flags.c_contiguous and x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
+
+
+def output(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Make the array to fill, or check the one that the caller gave."""
+    if out is None:
+        return np.empty(shape, dtype)
+    if out.shape != shape or out.dtype != dtype:
+        raise InvalidValue(f"out is {out.dtype}{out.shape}; {np.dtype(dtype)}{shape} is required")
+    return out
+
+
+def flattened(out: NDArray[Any]) -> NDArray[Any]:
+    """`out` as a flat array to fill: a view where that is possible; end with `settle`."""
+    return out.reshape(-1) if out.flags.c_contiguous else np.empty(out.size, out.dtype)
+
+
+def settle(flat: NDArray[Any], out: NDArray[Any]) -> None:
+    """Bring what was filled to `out`, unless it is there already."""
+    if not np.may_share_memory(flat, out):
+        out[...] = flat.reshape(out.shape)

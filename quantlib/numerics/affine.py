@@ -1,0 +1,123 @@
+"""The parameters of affine quantization, ``real = scale * (q - zero_point)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quantlib.errors import InvalidValue
+
+from .granularity import Granularity, PerAxis, PerBlock, PerTensor
+from .types import ElementType, element_type
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affine:
+    """The affine map between real numbers and the integers of one element type.
+
+    Parameters
+    ----------
+    type : ElementType or str
+        An integer type.
+    scale : float32 array of shape (C,)
+        Real size of one step; finite and not negative. (0 and subnormal scales stand in some old files:
+        such values can be dequantized, but nothing can be quantized to them.) For `PerBlock` the shape is
+        that of the tensor with the extent along `axis` divided by the block size. Kept as a read-only copy.
+    zero_point : int64 array of the shape of `scale`
+        The integer that stands for 0.0; within the type's range, and 0 for 64-bit types. A scalar is
+        spread to all channels. Kept as a read-only copy.
+    granularity : Granularity
+        Which elements share a scale.
+    narrow_range : bool
+        Whether the type's least value is left out, as it is for weights: -127..127 for INT8.
+
+    Raises
+    ------
+    InvalidValue
+        If a part is not as said above.
+
+    Examples
+    --------
+    >>> Affine("INT8", 0.5, 3)
+    Affine(type=element_type('INT8'), scale=array([0.5], dtype=float32), zero_point=array([3]), \
+granularity=PerTensor(), narrow_range=False)
+    """
+
+    type: ElementType
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    granularity: Granularity = field(default_factory=PerTensor)
+    narrow_range: bool = False
+
+    def __post_init__(self) -> None:
+        kind = element_type(self.type)
+        if not kind.is_integer:
+            raise InvalidValue(f"{kind.name} has no affine map; use an integer type such as INT8")
+        scale = _scales(self.scale, self.granularity)
+        zero_point = _zero_points(self.zero_point, scale.shape, kind)
+        for name, value in (("type", kind), ("scale", scale), ("zero_point", zero_point)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def qmin(self) -> int:
+        """Least integer used: the type's, or one more if the range is narrow."""
+        return int(self.type.min or 0) + self.narrow_range
+
+    @property
+    def qmax(self) -> int:
+        """Greatest integer used."""
+        return int(self.type.max or 0)
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Affine) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        arrays = self.scale.shape, self.scale.tobytes(), self.zero_point.tobytes()
+        return (self.type, self.granularity, self.narrow_range, *arrays)
+
+
+def _scales(scale: ArrayLike, granularity: Granularity) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        scale = np.array(scale, np.float32, ndmin=1, order="C")
+    if not isinstance(granularity, (PerTensor, PerAxis, PerBlock)):
+        raise InvalidValue(f"granularity is {granularity!r}; use PerTensor(), PerAxis(...) or PerBlock(...)")
+    if isinstance(granularity, PerBlock):
+        fits = granularity.axis < scale.ndim
+    else:
+        fits = scale.ndim == 1 and (scale.size == 1 or isinstance(granularity, PerAxis))
+    if not fits:
+        raise InvalidValue(f"scales of shape {scale.shape} don't fit {granularity}; see parameter_shape")
+    bad = ~(np.isfinite(scale) & (scale >= 0))
+    if bad.any():
+        index = int(np.argmax(bad))
+        raise InvalidValue(
+            f"scale {scale.reshape(-1)[index]} of channel {index} is no step size; "
+            "use a positive finite float32 number"
+        )
+    scale.flags.writeable = False
+    return scale
+
+
+def _zero_points(zero_point: ArrayLike, shape: tuple[int, ...], kind: ElementType) -> NDArray[np.int64]:
+    given = np.asarray(zero_point)
+    if given.dtype.kind not in "iu" or (given.size != 1 and given.shape != shape):
+        raise InvalidValue(
+            f"zero points are {given.dtype}{given.shape}; "
+            f"one integer, or integers of the shape of the scales, {shape}, are required"
+        )
+    zero_points = np.broadcast_to(given.reshape(shape if given.size != 1 else -1), shape).astype(np.int64)
+    low, high = (int(kind.min or 0), int(kind.max or 0)) if kind.bits < 64 else (0, 0)
+    bad = (zero_points < low) | (zero_points > high)
+    if bad.any():
+        index = int(np.argmax(bad))
+        raise InvalidValue(
+            f"zero point {zero_points.reshape(-1)[index]} of channel {index} is outside {low}..{high}, "
+            f"the range for {kind.name}; choose it within"
+        )
+    zero_points.flags.writeable = False
+    return zero_points
