@@ -1,0 +1,38 @@
+"""The file: schema, reader, `Model`, editing, layout, streaming writer. The only room that knows FlatBuffers."""
+
+from __future__ import annotations
+
+from .data import Data, Deferred, Inline, Slice
+from .edit import Draft, GraphDraft, quantization_table
+from .layout import INLINE_LIMIT, FileLayout, plan_layout
+from .model import Model, Reference
+from .read import read
+from .schema import builtin_operators, enum_names, table_names, tensor_type_code, tensor_types
+from .source import Source
+from .table import Table
+from .tensor import Quantization, Tensor
+
+__all__ = [
+    "INLINE_LIMIT",
+    "Data",
+    "Deferred",
+    "Draft",
+    "FileLayout",
+    "GraphDraft",
+    "Inline",
+    "Model",
+    "Quantization",
+    "Reference",
+    "Slice",
+    "Source",
+    "Table",
+    "Tensor",
+    "builtin_operators",
+    "enum_names",
+    "plan_layout",
+    "quantization_table",
+    "read",
+    "table_names",
+    "tensor_type_code",
+    "tensor_types",
+]

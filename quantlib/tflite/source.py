@@ -1,0 +1,90 @@
+"""Where a model's bytes come from: a memory-mapped file, or bytes in memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.errors import InvalidModel, NotFound, WriteFailed
+
+if TYPE_CHECKING:
+    from .data import Bytes
+
+
+class Source:
+    """Read-only bytes of a file, mapped; or bytes in memory.
+
+    Attributes
+    ----------
+    path : str or None
+        Absolute path of the mapped file.
+    size : int
+        Length in bytes.
+    """
+
+    __slots__ = ("_map", "_view", "path", "size")
+
+    def __init__(self, content: bytes | mmap.mmap, path: str | None = None) -> None:
+        self._map = content if isinstance(content, mmap.mmap) else None
+        self._view = np.frombuffer(content, np.uint8)
+        self._view.flags.writeable = False
+        self.path, self.size = path, len(content)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Source:
+        """Map a file.
+
+        Raises
+        ------
+        NotFound
+            If there is no such file, or it can't be opened.
+        InvalidModel
+            If it is empty or no regular file.
+        """
+        name = os.fspath(path)
+        try:
+            with open(name, "rb") as file:
+                if os.fstat(file.fileno()).st_size == 0:
+                    raise InvalidModel(f"{name}: the file is empty; a .tflite file is required")
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            raise NotFound(f"{name}: no such file; give the path of a .tflite file") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidModel(f"{name}: {reason}; a readable .tflite file is required") from None
+        return cls(mapped, os.path.abspath(name))
+
+    def bytes(self, start: int, stop: int) -> Bytes:
+        """Read-only uint8 view of the bytes ``start:stop``."""
+        return self._view[start:stop]
+
+    def is_file(self, path: str) -> bool:
+        """Whether ``path`` names the very file that is mapped here."""
+        try:
+            return self._map is not None and self.path is not None and os.path.samefile(self.path, path)
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Copy the bytes into memory and unmap the file, so that it can be replaced where the system asks that.
+
+        Raises
+        ------
+        WriteFailed
+            If somebody still holds an array that views the map.
+        """
+        if self._map is None:
+            return
+        mapped, self._map = self._map, None
+        self._view = np.frombuffer(self._view.tobytes(), np.uint8)
+        try:
+            mapped.close()
+        except BufferError:
+            self._map = mapped
+            raise WriteFailed(
+                f"{self.path}: arrays that view the mapped file are still in use, and this system can't replace a "
+                "mapped file; drop them, or write to another path"
+            ) from None
