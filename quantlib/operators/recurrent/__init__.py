@@ -1,0 +1,1 @@
+"""Recurrent operators. Their hybrid kernels take one scale per weight, and all weights or none."""
