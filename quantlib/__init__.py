@@ -1,0 +1,69 @@
+"""Post-training quantization of existing `.tflite` files in pure NumPy.
+
+::
+
+    import quantlib as ql
+    model = ql.read("m.tflite")
+    print(ql.plan(model, "dynamic"))
+    ql.quantize(model, "dynamic").write("m_dynamic.tflite")
+
+Values: `Model` (with `Tensor` and `Quantization`), `Recipe`, `Plan`. Verbs: `read`, `plan`, `quantize`. Rooms:
+`numerics` (the mathematics, on plain arrays), `recipes`, `tflite` (the file), `operators`, `errors`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import demo, errors, numerics, operators, recipes, tflite
+    from .api import plan, quantize
+    from .errors import QuantlibError
+    from .recipes import Plan, Recipe
+    from .tflite import Model, Quantization, Tensor, read
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Model",
+    "Plan",
+    "Quantization",
+    "QuantlibError",
+    "Recipe",
+    "Tensor",
+    "__version__",
+    "demo",
+    "errors",
+    "numerics",
+    "operators",
+    "plan",
+    "quantize",
+    "read",
+    "recipes",
+    "tflite",
+]
+
+_ROOMS = ("demo", "errors", "numerics", "operators", "recipes", "tflite")
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a name stands for when it is first used: importing quantlib costs next to nothing."""
+    import importlib
+
+    if name in _ROOMS:
+        return importlib.import_module(f".{name}", __name__)
+    homes = {
+        **dict.fromkeys(("plan", "quantize"), "api"),
+        **dict.fromkeys(("Plan", "Recipe"), "recipes"),
+        **dict.fromkeys(("Model", "Quantization", "Tensor", "read"), "tflite"),
+        "QuantlibError": "errors",
+    }
+    if name not in homes:
+        raise AttributeError(f"module 'quantlib' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{homes[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

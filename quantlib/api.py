@@ -1,0 +1,69 @@
+"""The verbs, as compositions of the rooms below."""
+
+from __future__ import annotations
+
+from quantlib.passes import apply_weights
+from quantlib.recipes import Plan, Recipe, by_name, plan_weights
+from quantlib.tflite import Model
+
+
+def plan(model: Model, recipe: Recipe | str) -> Plan:
+    """Say what a recipe would do to a model.
+
+    Parameters
+    ----------
+    model : Model
+    recipe : Recipe or str
+        A recipe, or the name of a preset.
+
+    Returns
+    -------
+    Plan
+        Printable; nothing has been changed.
+
+    Raises
+    ------
+    NotFound
+        If there is no preset of that name.
+    InvalidRecipe
+        If a selector is no regular expression, or matches nothing in the model.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> plan = ql.plan(ql.read(ql.demo.MODEL), "dynamic")
+    >>> plan.totals()["quantized"] > 0
+    True
+    """
+    return plan_weights(model, by_name(recipe) if isinstance(recipe, str) else recipe)
+
+
+def quantize(model: Model, recipe: Recipe | Plan | str) -> Model:
+    """Quantize a model.
+
+    Parameters
+    ----------
+    model : Model
+    recipe : Recipe, Plan or str
+        What is wanted; or a plan that `plan` made for this model; or the name of a preset.
+
+    Returns
+    -------
+    Model
+        A new model; weights are converted when it is written.
+
+    Raises
+    ------
+    NotFound, InvalidRecipe
+        As `plan`.
+    InvalidValue
+        If a weight that is to be quantized isn't finite, or a plan doesn't fit the model.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> model = ql.read(ql.demo.MODEL)
+    >>> len(ql.quantize(model, "dynamic").to_bytes()) < 0.4 * len(model.to_bytes())
+    True
+    """
+    return apply_weights(model, recipe if isinstance(recipe, Plan) else plan(model, recipe))

@@ -1,0 +1,68 @@
+"""The command line: parsing and printing; one file per command.
+
+Exit status: 0 done, 1 a finding or failed check, 2 misuse or bad input (one line on stderr).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from quantlib import __version__
+from quantlib.errors import QuantlibError
+
+from . import inspect, plan, quantize
+
+_COMMANDS = (inspect, plan, quantize)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="quantlib", description="Post-training quantization of .tflite files.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"quantlib {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    for command in _COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words of the command line; those of the process otherwise.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except QuantlibError as error:
+        print(f"quantlib {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # the reader, `head` say, has seen enough; what Python still holds must not fail at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"quantlib {options.command}: interrupted; nothing was changed", file=sys.stderr)
+        return 130
+    return status

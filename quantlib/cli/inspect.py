@@ -1,0 +1,141 @@
+"""`quantlib inspect`: what a model is made of."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from typing import Any
+
+from quantlib.numerics import element_type
+from quantlib.tflite import Model, Tensor, read
+
+from .common import add_json, print_json
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("inspect", help="show a model: operators, tensors, scales, metadata")
+    parser.add_argument("model", metavar="MODEL", help="a .tflite file")
+    parser.add_argument("--tensors", action="store_true", help="list all tensors")
+    parser.add_argument("--operators", action="store_true", help="list all operators")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was asked for."""
+    model = read(options.model)
+    report = summary(model)
+    if options.operators:
+        report["operators"] = operators(model)
+    if options.tensors:
+        report["tensors"] = [tensor_row(t) for t in model.tensors()]
+    if options.json:
+        print_json(report)
+        return 0
+    for key, value in report.items():
+        if key in ("operators", "tensors"):
+            print(f"\n{key}:")
+            for row in value:
+                print("  " + "  ".join(f"{v}" for v in row.values() if v not in ("", None, [])))
+        elif isinstance(value, list):
+            print(f"{key:<16}" + f"\n{'':<16}".join(map(str, value)))
+        else:
+            print(f"{key:<16}{value}")
+    return 0
+
+
+def summary(model: Model) -> dict[str, Any]:
+    """Facts of a model on one screen."""
+    kinds = Counter(model.operator_name(o) for g in model.subgraphs for o in g.operators or ())
+    sizes: Counter[str] = Counter()
+    seen: set[int] = set()
+    for tensor in model.tensors():
+        if tensor.data is not None and tensor.table.buffer not in seen:
+            seen.add(tensor.table.buffer)
+            sizes[tensor.type] += tensor.data.nbytes
+    return {
+        "file_bytes": model.source.size,
+        "description": model.root.description or "",
+        "subgraphs": [
+            f"{g.name or i}: {len(g.operators or ())} operators, {len(g.tensors or ())} tensors"
+            for i, g in enumerate(model.subgraphs)
+        ],
+        "signatures": [s.signature_key or "" for s in model.root.signature_defs or ()],
+        "inputs": [_end(model, i) for i in _ends(model, "inputs")],
+        "outputs": [_end(model, i) for i in _ends(model, "outputs")],
+        "operator_types": ", ".join(f"{name} x{count}" for name, count in kinds.most_common()),
+        "constants": ", ".join(f"{name} {size:,} bytes" for name, size in sizes.most_common()),
+        "metadata": [_metadata(model, e) for e in model.root.metadata or ()],
+        "trailing_bytes": model.trailing.nbytes,
+    }
+
+
+def _ends(model: Model, which: str) -> list[int]:
+    vector = getattr(model.subgraphs[0], which)
+    return [] if vector is None else vector.tolist()
+
+
+def _end(model: Model, index: int) -> str:
+    tensor = Tensor(model, 0, index)
+    signature = tensor.table.shape_signature
+    shape = list(tensor.shape) if signature is None or not signature.size else signature.tolist()
+    return f"{tensor.name} {tensor.type} {shape}{_scale(tensor)}"
+
+
+def _scale(tensor: Tensor) -> str:
+    q = tensor.quantization
+    if q is None:
+        return ""
+    if q.scale.size == 1:
+        return f" scale {q.scale[0]:.9g} zero_point {q.zero_point[0]}"
+    return f" {q.scale.size} scales {q.scale.min():.4g}..{q.scale.max():.4g} axis {q.quantized_dimension}"
+
+
+def _metadata(model: Model, entry: Any) -> str:
+    data = model.data(entry.buffer)
+    raw = b"" if data is None else data.numpy().tobytes()
+    text = raw.rstrip(b"\0").decode("ascii", "replace")
+    short = len(raw) <= 32 and text.isprintable() and "\ufffd" not in text
+    return f"{entry.name}: {text}" if short else f"{entry.name}: {len(raw):,} bytes"
+
+
+def tensor_row(tensor: Tensor) -> dict[str, Any]:
+    """One tensor, with scales and zero points in full."""
+    q = tensor.quantization
+    return {
+        "subgraph": tensor.subgraph,
+        "index": tensor.index,
+        "name": tensor.name,
+        "type": tensor.type,
+        "shape": list(tensor.shape),
+        "bytes": tensor.data.nbytes if tensor.data is not None else None,
+        "bits": element_type(tensor.type).bits,
+        "scale": None if q is None else [float(v) for v in q.scale],
+        "zero_point": None if q is None else q.zero_point.tolist(),
+        "quantized_dimension": None if q is None or q.scale.size < 2 else q.quantized_dimension,
+    }
+
+
+def operators(model: Model) -> list[dict[str, Any]]:
+    """All operators with their versions, inputs and outputs."""
+    rows = []
+    for g, graph in enumerate(model.subgraphs):
+        for i, operator in enumerate(graph.operators or ()):
+            code = model.root.operator_codes[operator.opcode_index]
+            rows.append(
+                {
+                    "subgraph": g,
+                    "index": i,
+                    "type": model.operator_name(operator),
+                    "version": f"v{code.version}",
+                    "name": _names(model, g, operator.outputs)[0] if operator.outputs is not None else "",
+                    "inputs": [] if operator.inputs is None else operator.inputs.tolist(),
+                    "outputs": [] if operator.outputs is None else operator.outputs.tolist(),
+                }
+            )
+    return rows
+
+
+def _names(model: Model, g: int, indices: Any) -> list[str]:
+    return [Tensor(model, g, t).name if t >= 0 else "" for t in indices.tolist()] or [""]

@@ -1,0 +1,211 @@
+"""Carry out a plan for weights: `Model` and `Plan` to `Model`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from quantlib.errors import InvalidValue
+from quantlib.numerics import PerBlock, element_type
+from quantlib.operators import row
+from quantlib.recipes import BEHIND, Decision, Graph, Plan, Use
+from quantlib.tflite import Draft, Model, Quantization, Table, Tensor, quantization_table, tensor_type_code
+
+from .stored import Stored, stored_float16, stored_float32, stored_integer
+from .versions import name_of, raise_version, update_runtime
+
+#: What the converter writes for float16 weights with computation in float32.
+#: tflite/converter/tools/optimize/reduced_precision_metadata.h
+_PRECISION = ("reduced_precision_support", b"fp16accfp32")
+
+_FLOATS: Mapping[str, Callable[[Tensor], Stored]] = MappingProxyType(
+    {"FLOAT16": stored_float16, "FLOAT32": stored_float32}
+)
+
+
+def apply_weights(model: Model, plan: Plan) -> Model:
+    """Quantize the constants that a plan names.
+
+    Scales are computed here, which reads the weights once; the new bytes come into being when they are written.
+
+    Parameters
+    ----------
+    model : Model
+        The model that the plan was made for.
+    plan : Plan
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    InvalidValue
+        If the plan doesn't fit the model, or a weight isn't finite.
+    """
+    if not plan.quantized:
+        return model
+    shelf = _Shelf(plan, Draft(model))
+    for g in range(len(model.subgraphs)):
+        _GraphJob(shelf, Graph(model, g)).run([d for d in plan.quantized if d.subgraph == g])
+    if plan.recipe.mode == "float16" and not any(e.name == _PRECISION[0] for e in shelf.draft.metadata):
+        shelf.draft.set_metadata(*_PRECISION)
+    update_runtime(shelf.draft)
+    shelf.draft.share_empty_buffers()
+    return shelf.draft.done()
+
+
+@dataclass
+class _Shelf:
+    """The draft, and what has been stored in it so far: constants with one buffer keep one."""
+
+    plan: Plan
+    draft: Draft
+    stored: dict[Any, tuple[Stored, int]] = field(default_factory=dict)
+
+    def get(self, tensor: Tensor, origin: Tensor, decision: Decision) -> tuple[Stored, int]:
+        """Data and buffer index of a constant in its new form."""
+        key = (
+            origin.table.buffer,
+            origin.type,
+            decision.type,
+            decision.granularity,
+            decision.symmetric,
+            tensor.shape,
+        )
+        if key not in self.stored:
+            if decision.type in _FLOATS:
+                stored = _FLOATS[decision.type](origin)
+            else:
+                kind, choose = element_type(decision.type), self.plan.recipe.range
+                stored = stored_integer(
+                    origin,
+                    tensor.shape,
+                    kind,
+                    decision.granularity,
+                    symmetric=decision.symmetric,
+                    choose=choose,
+                )
+            self.stored[key] = stored, self.draft.add_buffer(stored.data)
+        return self.stored[key]
+
+
+class _GraphJob:
+    """The decisions of one subgraph.
+
+    Operators keep their positions until everything is connected; then new ones come in and old ones go at once.
+    """
+
+    def __init__(self, shelf: _Shelf, source: Graph) -> None:
+        self.shelf, self.source = shelf, source
+        self.draft, self.graph = shelf.draft, shelf.draft.graphs[source.index]
+        self.heads: list[Table] = []
+        self.removed: set[int] = set()
+        self.touched: set[int] = set()
+
+    def run(self, decisions: list[Decision]) -> None:
+        """Carry out the decisions."""
+        for decision in decisions:
+            self._constant(decision)
+        for o in self.touched:
+            self.graph.operators[o] = raise_version(self.draft, self.graph, self.graph.operators[o])
+        self._remove_idle_makers()
+        self.graph.rearrange(self.heads, self.removed)
+
+    def _constant(self, decision: Decision) -> None:
+        """Store one constant anew and connect its readers."""
+        tensor, origin = self.source.tensor(decision.tensor), self.source.origin(decision.tensor)
+        if origin is None or any(u not in self.source.uses[decision.tensor] for u in _uses(decision)):
+            raise InvalidValue(f"{tensor}: the plan doesn't fit this model; make the plan from the model it is for")
+        index = self._store(decision, tensor, origin)
+        uses = [u for u in self.source.uses[decision.tensor] if (u.operator, u.operand) not in decision.plain]
+        real = -1
+        for use in uses:
+            if decision.action == BEHIND or (use.operator, use.operand) in decision.dequantized:
+                real = real if real >= 0 else self._dequantize(tensor, index)
+                self._connect(use, real)
+                continue
+            self._connect(use, index)
+            self.touched.add(use.operator)
+            if decision.type not in _FLOATS:
+                self._set_asymmetric(use.operator)
+
+    def _store(self, decision: Decision, tensor: Tensor, origin: Tensor) -> int:
+        """Put the constant in its new type where it was, or beside it where somebody needs the old one."""
+        stored, buffer = self.shelf.get(tensor, origin, decision)
+        table = tensor.table.replace(
+            type=tensor_type_code(decision.type),
+            buffer=buffer,
+            quantization=self._quantization(tensor, stored, decision),
+            sparsity=None,
+        )
+        if decision.plain:
+            self.graph.tensors.append(table.replace(name=f"{tensor.name}_{decision.type.lower()}"))
+            return len(self.graph.tensors) - 1
+        self.graph.tensors[decision.tensor] = table
+        maker = self.source.producers.get(decision.tensor)
+        if maker is not None:
+            self.removed.add(maker)
+        return decision.tensor
+
+    def _quantization(self, tensor: Tensor, stored: Stored, decision: Decision) -> Table | None:
+        if stored.affine is None:
+            return None
+        if not isinstance(decision.granularity, PerBlock):
+            return quantization_table(Quantization.of(stored.affine))
+        scales = stored.affine.scale.reshape(*tensor.shape[:-1], -1).astype(np.float16)
+        buffer = self.draft.add_buffer(scales)
+        index = self.graph.add_tensor(f"{tensor.name}_scales", "FLOAT16", scales.shape, buffer=buffer)
+        # zero_points -1 means none; quantized_dimension stays 0, since XNNPACK refuses any other.
+        details = Table("BlockwiseQuantization", scales=index, zero_points=-1, block_size=decision.granularity.size)
+        return Table("QuantizationParameters", details=details)
+
+    def _dequantize(self, tensor: Tensor, index: int) -> int:
+        """Add a DEQUANTIZE of a stored constant; return the float tensor that it makes."""
+        keep = {k: getattr(tensor.table, k) for k in ("shape_signature", "has_rank")}
+        real = self.graph.add_tensor(f"{tensor.name}_dequantized", "FLOAT32", tensor.shape, **keep)
+        self.heads.append(self._new("DEQUANTIZE", index, real))
+        return real
+
+    def _new(self, name: str, tensor: int, result: int) -> Table:
+        """Make an operator from one tensor to another, in the version that their types ask for."""
+        options = Table("DequantizeOptions") if name == "DEQUANTIZE" else None
+        return raise_version(self.draft, self.graph, self.draft.operator(name, [tensor], [result], options))
+
+    def _connect(self, use: Use, tensor: int) -> None:
+        operator = self.graph.operators[use.operator]
+        inputs = operator.inputs.copy()
+        inputs[use.operand] = tensor
+        self.graph.operators[use.operator] = operator.replace(inputs=inputs)
+
+    def _set_asymmetric(self, o: int) -> None:
+        """Ask the hybrid kernel to quantize its inputs with a zero point, as the converter does."""
+        operator = self.graph.operators[o]
+        kind = row(name_of(self.draft.codes[operator.opcode_index])).asymmetric_inputs
+        if kind:
+            options = (operator.builtin_options or Table(kind)).replace(asymmetric_quantize_inputs=True)
+            self.graph.operators[o] = operator.replace(builtin_options=options)
+
+    def _remove_idle_makers(self) -> None:
+        """Where a DEQUANTIZE goes, a DENSIFY before it goes too if nobody else reads what it makes."""
+        waiting = list(self.removed)
+        while waiting:
+            for t in self.source.operators[waiting.pop()].inputs.tolist():
+                maker = self.source.producers.get(t)
+                readers = {u.operator for u in self.source.uses.get(t, ())}
+                if (
+                    maker is not None
+                    and maker not in self.removed
+                    and readers <= self.removed
+                    and t not in self.source.ends
+                ):
+                    self.removed.add(maker)
+                    waiting.append(maker)
+
+
+def _uses(decision: Decision) -> list[Use]:
+    return [Use(o, k) for o, k in (*decision.plain, *decision.dequantized)]

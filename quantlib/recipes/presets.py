@@ -1,0 +1,60 @@
+"""The recipes that have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from quantlib.errors import NotFound
+
+from .recipe import Recipe
+
+
+def float16(**changes: Any) -> Recipe:
+    """Constants as float16 behind DEQUANTIZE: half the size, no loss to speak of, what GPU delegates expect."""
+    return Recipe("float16", weights="FLOAT16").replace(**changes)
+
+
+def dynamic(**changes: Any) -> Recipe:
+    """Weights as int8, activations quantized at run time: a quarter of the size, integer products, no data."""
+    return Recipe("dynamic").replace(**changes)
+
+
+def dynamic_int4(**changes: Any) -> Recipe:
+    """Weights as int4 where kernels take them, else as int8."""
+    return Recipe("dynamic", weights="INT4").replace(**changes)
+
+
+def weight_only(**changes: Any) -> Recipe:
+    """Weights as int8 behind DEQUANTIZE: a quarter of the size, computation in float."""
+    return Recipe("weight-only").replace(**changes)
+
+
+def weight_only_int4(**changes: Any) -> Recipe:
+    """Weights as int4 behind DEQUANTIZE: an eighth of the size, computation in float."""
+    return Recipe("weight-only", weights="INT4").replace(**changes)
+
+
+PRESETS: Mapping[str, Callable[..., Recipe]] = MappingProxyType(
+    {
+        "float16": float16,
+        "dynamic": dynamic,
+        "dynamic-int4": dynamic_int4,
+        "weight-only": weight_only,
+        "weight-only-int4": weight_only_int4,
+    }
+)
+
+
+def by_name(name: str) -> Recipe:
+    """Return a preset.
+
+    Raises
+    ------
+    NotFound
+        If there is none of that name.
+    """
+    if name not in PRESETS:
+        raise NotFound(f"there is no recipe {name!r}; known are {', '.join(PRESETS)}, or give a .toml file")
+    return PRESETS[name]()
