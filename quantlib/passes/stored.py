@@ -55,10 +55,11 @@ def stored_float16(origin: Tensor) -> Stored:
 
 def stored_float32(origin: Tensor) -> Stored:
     """A constant as plain float32, dense."""
-    return Stored(
-        Deferred(4 * int(np.prod(origin.shape, dtype=np.int64)), lambda a, b: _bytes(origin.real())[a:b]),
-        None,
-    )
+
+    def produce(start: int, stop: int) -> npt.NDArray[np.uint8]:
+        return _bytes(origin.real())[start:stop]
+
+    return Stored(Deferred(4 * int(np.prod(origin.shape, dtype=np.int64)), produce, granule=4), None)
 
 
 def _bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -47,6 +47,7 @@ def apply_weights(model: Model, plan: Plan) -> Model:
     InvalidValue
         If the plan doesn't fit the model, or a weight isn't finite.
     """
+    _check_fit(model, plan)
     if not plan.quantized:
         return model
     shelf = _Shelf(plan, Draft(model))
@@ -119,8 +120,8 @@ class _GraphJob:
     def _constant(self, decision: Decision) -> None:
         """Store one constant anew and connect its readers."""
         tensor, origin = self.source.tensor(decision.tensor), self.source.origin(decision.tensor)
-        if origin is None or any(u not in self.source.uses[decision.tensor] for u in _uses(decision)):
-            raise InvalidValue(f"{tensor}: the plan doesn't fit this model; make the plan from the model it is for")
+        if origin is None:  # a plan that fits has looked at it
+            raise InvalidValue(f"{tensor}: not a constant, and the plan takes it for one; plan this model")
         index = self._store(decision, tensor, origin)
         uses = [u for u in self.source.uses[decision.tensor] if (u.operator, u.operand) not in decision.plain]
         real = -1
@@ -167,14 +168,14 @@ class _GraphJob:
     def _dequantize(self, tensor: Tensor, index: int) -> int:
         """Add a DEQUANTIZE of a stored constant; return the float tensor that it makes."""
         keep = {k: getattr(tensor.table, k) for k in ("shape_signature", "has_rank")}
-        real = self.graph.add_tensor(f"{tensor.name}_dequantized", "FLOAT32", tensor.shape, **keep)
+        # a short name, since there is one for each constant
+        real = self.graph.add_tensor(f"f32/{index}", "FLOAT32", tensor.shape, **keep)
         self.heads.append(self._new("DEQUANTIZE", index, real))
         return real
 
     def _new(self, name: str, tensor: int, result: int) -> Table:
         """Make an operator from one tensor to another, in the version that their types ask for."""
-        options = Table("DequantizeOptions") if name == "DEQUANTIZE" else None
-        return raise_version(self.draft, self.graph, self.draft.operator(name, [tensor], [result], options))
+        return raise_version(self.draft, self.graph, self.draft.operator(name, [tensor], [result]))
 
     def _connect(self, use: Use, tensor: int) -> None:
         operator = self.graph.operators[use.operator]
@@ -207,5 +208,22 @@ class _GraphJob:
                     waiting.append(maker)
 
 
-def _uses(decision: Decision) -> list[Use]:
-    return [Use(o, k) for o, k in (*decision.plain, *decision.dequantized)]
+def _check_fit(model: Model, plan: Plan) -> None:
+    """Refuse a plan whose constants aren't in the model under the same names, with the same readers."""
+    graphs = [Graph(model, g) for g in range(len(model.subgraphs))]
+    for d in plan.decisions:
+        graph = graphs[d.subgraph] if d.subgraph < len(graphs) else None
+        known = graph is not None and d.tensor < len(graph.table.tensors or ())
+        if (
+            graph is None
+            or not known
+            or (graph.tensor(d.tensor).name, _readers(graph, d.tensor)) != (d.name, d.readers)
+        ):
+            raise InvalidValue(
+                f"the plan doesn't fit this model: it has no constant {d.name!r} ({d.subgraph}, {d.tensor}) read by "
+                f"{', '.join(d.readers)}; make a plan from the model itself"
+            )
+
+
+def _readers(graph: Graph, tensor: int) -> tuple[str, ...]:
+    return tuple(graph.names[u.operator] for u in graph.uses.get(tensor, ()))

@@ -318,11 +318,11 @@ def _combine(graph: Graph, tensor: Tensor, origin: Tensor, recipe: Recipe, forms
     )
     before = origin.data.nbytes if origin.data is not None else 0
     size = element_type(kind).nbytes(_count(tensor))
-    if kind != "FLOAT16":
+    if kind not in _FLOATS:
         scales = int(np.prod(parameter_shape(granularity, tensor.shape), dtype=np.int64))
         size += scales * (2 if isinstance(granularity, PerBlock) else _SCALE_COST)
         size += 0 if recipe.symmetric else scales * _ZERO_POINT_COST
-    if kind != "FLOAT16" and size >= before:
+    if kind not in _FLOATS and size >= before:
         return _keep(
             graph,
             tensor,

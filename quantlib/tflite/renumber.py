@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -104,11 +105,17 @@ def _moved_details(tensor: Table, place: dict[int, int]) -> Table:
     return tensor.replace(quantization=tensor.quantization.replace(details=moved))
 
 
-def _buffers_in_use(root: Table) -> set[int]:
-    used = {0}
+def _users(root: Table) -> Counter[int]:
+    """How many tensors and metadata entries refer to each buffer."""
+    users: Counter[int] = Counter()
     for graph in root.subgraphs or ():
-        used.update(t.buffer for t in graph.tensors or ())
-    used.update(entry.buffer for entry in root.metadata or ())
+        users.update(t.buffer for t in graph.tensors or ())
+    users.update(entry.buffer for entry in root.metadata or ())
+    return users
+
+
+def _buffers_in_use(root: Table) -> set[int]:
+    used = {0, *_users(root)}
     if root.metadata_buffer is not None:
         used.update(root.metadata_buffer.tolist())
     return used
@@ -133,13 +140,16 @@ def _drop_buffers(root: Table, before: Table) -> Table:
 
 
 def _drop_codes(root: Table, before: Table) -> Table:
-    used, used_before = (
-        {o.opcode_index for g in model.subgraphs or () for o in g.operators or ()} for model in (root, before)
-    )
-    count = len(root.operator_codes or ())
-    keep, place = _kept(count, used, used_before, len(before.operator_codes or ()))
-    if len(keep) == count:
+    """Drop codes without users; where codes changed, the most used one goes first: index 0 needn't be stored."""
+    if root.operator_codes == before.operator_codes:
         return root
+    indices = [o.opcode_index for g in root.subgraphs or () for o in g.operators or ()]
+    used_before = {o.opcode_index for g in before.subgraphs or () for o in g.operators or ()}
+    count = len(root.operator_codes or ())
+    keep, _ = _kept(count, set(indices), used_before, len(before.operator_codes or ()))
+    first = max(keep, key=indices.count, default=0)
+    keep = [first, *(i for i in keep if i != first)] if keep else keep
+    place = {old: new for new, old in enumerate(keep)}
     subgraphs = [
         graph.replace(operators=[o.replace(opcode_index=place[o.opcode_index]) for o in graph.operators or ()])
         for graph in root.subgraphs
@@ -158,6 +168,10 @@ def _remap_dependencies(root: Table, before: Table, origins: list[list[int | Non
         return root
     places = [{old: new for new, old in enumerate(graph) if old is not None} for graph in origins]
     moved = Inline(dependencies.remapped(data.numpy().tobytes(), places))
+    alone = _users(root)[entry.buffer] == 1
     buffers = list(root.buffers)
-    buffers[entry.buffer] = buffers[entry.buffer].replace(data=moved)
-    return root.replace(buffers=buffers)
+    if alone:
+        buffers[entry.buffer] = buffers[entry.buffer].replace(data=moved)
+        return root.replace(buffers=buffers)
+    metadata = [e.replace(buffer=len(buffers)) if e is entry else e for e in root.metadata]
+    return root.replace(buffers=[*buffers, Table("Buffer", data=moved)], metadata=metadata)
