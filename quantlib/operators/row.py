@@ -54,14 +54,16 @@ class OperatorRow:
     Attributes
     ----------
     name : str
-        The schema's name.
+        The schema's name, or the code of a custom operator.
+    options : str
+        Its options table in the schema; empty where it has none.
     weights : tuple of Weight
     together : bool
         The hybrid kernel takes all weights quantized, or none.
     blockwise : tuple of str
         Weight types that the hybrid kernel takes with a scale per block.
-    asymmetric_inputs : str
-        Its options table, where that has the field ``asymmetric_quantize_inputs``.
+    asymmetric_inputs : bool
+        Its options have the field ``asymmetric_quantize_inputs``.
     bias : int or None
         The operand that is added to the output; hybrid kernels want it as a plain constant.
     shapes : tuple of int
@@ -69,10 +71,11 @@ class OperatorRow:
     """
 
     name: str
+    options: str = ""
     weights: tuple[Weight, ...] = ()
     together: bool = False
     blockwise: tuple[str, ...] = ()
-    asymmetric_inputs: str = ""
+    asymmetric_inputs: bool = False
     bias: int | None = None
     shapes: tuple[int, ...] = ()
 

@@ -186,9 +186,9 @@ class _GraphJob:
     def _set_asymmetric(self, o: int) -> None:
         """Ask the hybrid kernel to quantize its inputs with a zero point, as the converter does."""
         operator = self.graph.operators[o]
-        kind = row(name_of(self.draft.codes[operator.opcode_index])).asymmetric_inputs
-        if kind:
-            options = (operator.builtin_options or Table(kind)).replace(asymmetric_quantize_inputs=True)
+        known = row(name_of(self.draft.codes[operator.opcode_index]))
+        if known.asymmetric_inputs:
+            options = (operator.builtin_options or Table(known.options)).replace(asymmetric_quantize_inputs=True)
             self.graph.operators[o] = operator.replace(builtin_options=options)
 
     def _remove_idle_makers(self) -> None:

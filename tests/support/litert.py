@@ -13,8 +13,8 @@ from quantlib.tflite import Model
 RESOLVERS = ("default", "builtin", "reference")
 
 
-def interpreter(content: bytes, resolver: str = "default") -> Any:
-    """Make an interpreter with its tensors allocated."""
+def interpreter(model: bytes | str, resolver: str = "default") -> Any:
+    """Make an interpreter, of a file's bytes or path, with its tensors allocated."""
     litert = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed (the extra 'litert')")
     kinds = litert.OpResolverType
     kind = {
@@ -22,7 +22,8 @@ def interpreter(content: bytes, resolver: str = "default") -> Any:
         "builtin": kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         "reference": kinds.BUILTIN_REF,
     }[resolver]
-    made = litert.Interpreter(model_content=content, experimental_op_resolver_type=kind)
+    source = {"model_content": model} if isinstance(model, bytes) else {"model_path": model}
+    made = litert.Interpreter(**source, experimental_op_resolver_type=kind)
     made.allocate_tensors()
     return made
 

@@ -13,7 +13,7 @@ from ..row import OperatorRow, Weight
 
 def _row(name: str, options: str, operands: Iterable[int]) -> OperatorRow:
     weights = tuple(Weight(i, 0, ("INT8",), hybrid_channels=False, least=1024) for i in operands)
-    return OperatorRow(name, weights, together=True, asymmetric_inputs=options)
+    return OperatorRow(name, options, weights, together=True, asymmetric_inputs=True)
 
 
 _LSTM = (*range(1, 9), 16)
