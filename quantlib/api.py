@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quantlib.errors import InvalidValue
 from quantlib.passes import apply_weights
 from quantlib.recipes import Plan, Recipe, by_name, plan_weights
 from quantlib.tflite import Model
@@ -27,6 +28,8 @@ def plan(model: Model, recipe: Recipe | str) -> Plan:
         If there is no preset of that name.
     InvalidRecipe
         If a selector is no regular expression, or matches nothing in the model.
+    InvalidValue
+        If the model or the recipe is something else.
 
     Examples
     --------
@@ -35,7 +38,10 @@ def plan(model: Model, recipe: Recipe | str) -> Plan:
     >>> plan.totals()["quantized"] > 0
     True
     """
-    return plan_weights(model, by_name(recipe) if isinstance(recipe, str) else recipe)
+    _require(model, Model, "model", "read the file first")
+    recipe = by_name(recipe) if isinstance(recipe, str) else recipe
+    _require(recipe, Recipe, "recipe", "give a Recipe, or the name of one")
+    return plan_weights(model, recipe)
 
 
 def quantize(model: Model, recipe: Recipe | Plan | str) -> Model:
@@ -66,4 +72,10 @@ def quantize(model: Model, recipe: Recipe | Plan | str) -> Model:
     >>> len(ql.quantize(model, "dynamic").to_bytes()) < 0.4 * len(model.to_bytes())
     True
     """
+    _require(model, Model, "model", "read the file first")
     return apply_weights(model, recipe if isinstance(recipe, Plan) else plan(model, recipe))
+
+
+def _require(value: object, kind: type, name: str, remedy: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidValue(f"{name} is a {type(value).__name__}, and a {kind.__name__} is required; {remedy}")

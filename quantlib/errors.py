@@ -14,6 +14,8 @@ found, what is required, where, and what to do.
     │   └── InvalidRange          a range from which no scale can be computed
     ├── WriteFailed           the output could not be written; nothing was left behind  (OSError)
     └── MissingExtra          an optional dependency is not installed           (ImportError)
+
+`CalibrationWarning` (a UserWarning) is for data that looks like a mistake and can be used all the same.
 """
 
 from __future__ import annotations
@@ -53,3 +55,7 @@ class WriteFailed(QuantlibError, OSError):
 
 class MissingExtra(QuantlibError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class CalibrationWarning(UserWarning):
+    """The calibration data looks like a mistake: all samples alike, very few, or of another range."""

@@ -14,9 +14,8 @@ from typing import NoReturn
 from quantlib import __version__
 from quantlib.errors import QuantlibError
 
-from . import inspect, plan, quantize
-
-_COMMANDS = (inspect, plan, quantize)
+#: Commands that multiply no matrices, unless they calibrate.
+_WITHOUT_PRODUCTS = ("inspect", "plan", "quantize")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -27,12 +26,20 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    from . import inspect, plan, quantize  # here, since NumPy comes with them
+
     parser = _Parser(prog="quantlib", description="Post-training quantization of .tflite files.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"quantlib {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for command in _COMMANDS:
+    for command in (inspect, plan, quantize):
         command.add_parser(commands)
     return parser
+
+
+def _spare_threads(words: Sequence[str]) -> None:
+    """Let NumPy's OpenBLAS start no threads that nobody needs: they spin for as long as all imports take."""
+    if words and words[0] in _WITHOUT_PRODUCTS and not any(w.startswith("--data") for w in words):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
+    if "numpy" not in sys.modules:
+        _spare_threads(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parser().parse_args(arguments)
     except SystemExit as end:

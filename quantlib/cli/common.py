@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from quantlib.errors import InvalidRecipe
 from quantlib.recipes import PRESETS, Recipe, by_name, load
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
     recipe = load(name) if is_file and name not in PRESETS else by_name(name)
     changes: dict[str, Any] = {
         "range": options.range,
-        "granularity": options.granularity or ("block" if options.block_size else None),
+        "granularity": options.granularity or ("block" if options.block_size is not None else None),
         "block_size": options.block_size,
         "min_elements": options.min_elements,
         "symmetric": False if options.asymmetric else None,
@@ -69,11 +68,6 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
         "skip_types": tuple(options.skip_type) or None,
     }
     changes = {k: v for k, v in changes.items() if v is not None}
-    unused = [k for k in ("range", "granularity", "block_size", "symmetric") if k in changes]
-    if recipe.mode == "float16" and unused:
-        raise InvalidRecipe(
-            f"--{unused[0].replace('_', '-')} says nothing to float16, which has no scales; leave it out"
-        )
     return recipe.replace(**changes)
 
 

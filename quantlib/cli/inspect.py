@@ -6,7 +6,6 @@ import argparse
 from collections import Counter
 from typing import Any
 
-from quantlib.numerics import element_type
 from quantlib.tflite import Model, Tensor, read
 
 from .common import add_json, print_json
@@ -36,13 +35,32 @@ def run(options: argparse.Namespace) -> int:
     for key, value in report.items():
         if key in ("operators", "tensors"):
             print(f"\n{key}:")
-            for row in value:
-                print("  " + "  ".join(f"{v}" for v in row.values() if v not in ("", None, [])))
+            for line in _columns(value):
+                print(line)
         elif isinstance(value, list):
             print(f"{key:<16}" + f"\n{'':<16}".join(map(str, value)))
         else:
             print(f"{key:<16}{value}")
     return 0
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows under a header, each column as wide as its widest cell."""
+    cells = [[_cell(v) for v in row.values()] for row in rows]
+    table = [list(rows[0]) if rows else [], *cells]
+    widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table]
+
+
+def _cell(value: Any) -> str:
+    """One value; of many scales, the least and the greatest."""
+    if value is None:
+        return ""
+    if isinstance(value, list) and value and isinstance(value[0], float):
+        return f"{value[0]:.9g}" if len(value) == 1 else f"{len(value)}: {min(value):.4g}..{max(value):.4g}"
+    if isinstance(value, list) and len(value) > 6:
+        return f"{len(value)}: {min(value)}..{max(value)}"
+    return str(value)
 
 
 def summary(model: Model) -> dict[str, Any]:
@@ -106,14 +124,13 @@ def tensor_row(tensor: Tensor) -> dict[str, Any]:
     return {
         "subgraph": tensor.subgraph,
         "index": tensor.index,
-        "name": tensor.name,
         "type": tensor.type,
         "shape": list(tensor.shape),
         "bytes": tensor.data.nbytes if tensor.data is not None else None,
-        "bits": element_type(tensor.type).bits,
         "scale": None if q is None else [float(v) for v in q.scale],
         "zero_point": None if q is None else q.zero_point.tolist(),
         "quantized_dimension": None if q is None or q.scale.size < 2 else q.quantized_dimension,
+        "name": tensor.name,
     }
 
 
@@ -129,9 +146,9 @@ def operators(model: Model) -> list[dict[str, Any]]:
                     "index": i,
                     "type": model.operator_name(operator),
                     "version": f"v{code.version}",
-                    "name": _names(model, g, operator.outputs)[0] if operator.outputs is not None else "",
                     "inputs": [] if operator.inputs is None else operator.inputs.tolist(),
                     "outputs": [] if operator.outputs is None else operator.outputs.tolist(),
+                    "name": _names(model, g, operator.outputs)[0] if operator.outputs is not None else "",
                 }
             )
     return rows

@@ -16,6 +16,13 @@ from .affine import Affine
 from .granularity import Granularity, as_channels, from_channels, parameter_shape
 from .rounding import Rounding, round_half_even
 
+# 1.5 * 2**23. Floats from 2**23 to 2**24 are 1 apart: adding this number rounds what is within +-2**22 to an
+# integer, ties to even, and the sum's bits are those of this number plus the integer.
+_ROUNDER = np.float32(12582912)
+_ROUNDER_BITS = int(_ROUNDER.view(np.int32))
+# How far from it that holds, with a zero point of 16 bits added: 2**22 - 2**16.
+_ROUNDER_REACH = 0x3F0000
+
 
 def quantize(
     x: ArrayLike,
@@ -63,12 +70,13 @@ def quantize(
     out = output(out, x.shape, storage)
     grouped, target = as_channels(x, affine.granularity), _flat_view(out, affine.granularity)
     result = np.empty(x.size, storage) if target is None else target
-    wide = affine.type.bits > 16
-    for cut, levels, _, _ in _levels(grouped, affine, rounding, x):
-        if wide:
-            _store_wide(levels, affine, result[cut].reshape(levels.shape))
-        else:
-            np.copyto(result[cut].reshape(levels.shape), levels, casting="unsafe")
+    wide, quick = affine.type.bits > 16, rounding is round_half_even and affine.type.bits <= 16
+    if not (quick and x.dtype == np.float32 and _quantize_narrow(grouped, affine, result)):
+        for cut, levels, _, _ in _levels(grouped, affine, rounding, x):
+            if wide:
+                _store_wide(levels, affine, result[cut].reshape(levels.shape))
+            else:
+                np.copyto(result[cut].reshape(levels.shape), levels, casting="unsafe")
     if target is None:
         out[...] = from_channels(result, affine.granularity, x.shape)
     return out
@@ -158,6 +166,36 @@ def fake_quantize(x: ArrayLike, affine: Affine, *, rounding: Rounding = round_ha
             np.copyto(levels, q, casting="unsafe")
         _to_real(levels, scale, zero_point, result[cut].reshape(levels.shape))
     return from_channels(result, affine.granularity, x.shape)
+
+
+def _quantize_narrow(grouped: NDArray[np.float32], affine: Affine, result: NDArray[Any]) -> bool:
+    """Quantize to 16 bits or less in two thirds of the time of `_levels`, with the same integers.
+
+    Tells whether it was done: not where a value is NaN, or millions of steps away. One look at the least and
+    the greatest of a piece shows that, and also whether anything saturates; weights don't, as a rule.
+    """
+    scale, shifted = affine.scale.reshape(-1), bool(affine.zero_point.any())
+    if not np.all(scale >= np.finfo(np.float32).smallest_normal):
+        return False
+    qmin, qmax = affine.qmin + _ROUNDER_BITS, affine.qmax + _ROUNDER_BITS
+    flat, scratch = grouped.reshape(-1), np.empty(min(BLOCK, grouped.size), np.float32)
+    zero_point = affine.zero_point.reshape(-1).astype(np.float32)
+    for cut, shape, (inverse, z) in walk(grouped.shape, np.float32(1) / scale, zero_point):
+        flat_piece = scratch[: cut.stop - cut.start]
+        piece, bits = flat_piece.reshape(shape), flat_piece.view(np.int32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply(flat[cut].reshape(shape), inverse, out=piece)
+            np.add(piece, _ROUNDER, out=piece)
+            if shifted:
+                np.add(piece, z, out=piece)
+        least, greatest = int(bits.min()), int(bits.max())
+        if least < _ROUNDER_BITS - _ROUNDER_REACH or greatest > _ROUNDER_BITS + _ROUNDER_REACH:
+            return False
+        if least < qmin or greatest > qmax:
+            np.clip(bits, qmin, qmax, out=bits)
+        # What a narrow type keeps of the bits is the integer: the low half of the rounder's is zero.
+        np.copyto(result[cut], bits, casting="unsafe")
+    return True
 
 
 def _levels(

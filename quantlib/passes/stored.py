@@ -44,10 +44,10 @@ class Stored:
 
 def stored_float16(origin: Tensor) -> Stored:
     """A constant as float16, rounded to nearest even."""
-    count = int(np.prod(origin.shape, dtype=np.int64))
+    count, elements = int(np.prod(origin.shape, dtype=np.int64)), _elements(origin)
 
     def produce(start: int, stop: int) -> npt.NDArray[np.uint8]:
-        half, _ = to_float16(origin.numpy().reshape(-1)[start // 2 : stop // 2])
+        half, _ = to_float16(elements(start // 2, stop // 2))
         return _bytes(half)
 
     return Stored(Deferred(2 * count, produce, granule=2), None)
@@ -60,6 +60,23 @@ def stored_float32(origin: Tensor) -> Stored:
         return _bytes(origin.real())[start:stop]
 
     return Stored(Deferred(4 * int(np.prod(origin.shape, dtype=np.int64)), produce, granule=4), None)
+
+
+def _elements(origin: Tensor) -> Callable[[int, int], npt.NDArray[Any]]:
+    """Make a function that gives the values ``start:stop`` of a float constant, in flat order.
+
+    They are read from the file, not mapped; what is sparse is expanded again each time, so nothing stays in memory.
+    """
+    data, dtype = origin.data, origin.dtype
+    if data is None or dtype is None or origin.table.sparsity is not None:
+        return lambda start, stop: origin.numpy().reshape(-1)[start:stop]
+    origin.numpy()  # raises where the buffer is shorter than the shape
+    size = dtype.itemsize
+
+    def elements(start: int, stop: int) -> npt.NDArray[Any]:
+        return np.require(data.load(size * start, size * stop).view(dtype), requirements="A")
+
+    return elements
 
 
 def _bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -94,20 +111,21 @@ def stored_integer(
     InvalidValue
         If a value isn't finite.
     """
-    cut = _Cut.of(shape, granularity)
-    values = (
-        origin.numpy
-    )  # a view on the file; what is sparse is expanded again each time, so nothing stays in memory
+    cut, elements = _Cut.of(shape, granularity), _elements(origin)
+
+    def rows(first: int, last: int) -> npt.NDArray[Any]:
+        return elements(first * cut.row, last * cut.row).reshape(last - first, *cut.shape[1:])
+
     try:
-        lo, hi = _range(values(), cut, kind, symmetric, choose)
+        lo, hi = _range(rows, cut, kind, symmetric, choose)
     except InvalidRange as error:
         raise InvalidValue(f"{origin}: {error}; or leave it out by skip") from None
     affine = _affine(lo, hi, kind, cut.granularity, symmetric)
 
     def produce(start: int, stop: int) -> npt.NDArray[np.uint8]:
         first, last = start * 8 // kind.bits // cut.row, -(-stop * 8 // kind.bits // cut.row)
-        piece = values().reshape(cut.shape)[first:last]
-        integers = quantize(piece, cut.part(affine, first, last))
+        last = min(last, cut.shape[0])
+        integers = quantize(rows(first, last), cut.part(affine, first, last))
         return pack(integers, kind) if kind.bits < 8 else _bytes(integers)
 
     nbytes = kind.nbytes(int(np.prod(shape, dtype=np.int64)))
@@ -170,22 +188,24 @@ class _Cut:
 
 
 def _range(
-    values: npt.NDArray[Any], cut: _Cut, kind: ElementType, symmetric: bool, choose: str
+    rows: Callable[[int, int], npt.NDArray[Any]], cut: _Cut, kind: ElementType, symmetric: bool, choose: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Range of every channel or block, in threads over the rows."""
-    rows = values.reshape(cut.shape)
 
     def clipped(part: slice) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        return mse_range(rows[part], cut.granularity, kind, symmetric=symmetric, narrow_range=symmetric)
+        return mse_range(
+            rows(part.start, part.stop), cut.granularity, kind, symmetric=symmetric, narrow_range=symmetric
+        )
 
+    count = cut.shape[0]
     # Rows share their scales where there is one for all, or where the channels lie inside the rows.
     shared = isinstance(cut.granularity, PerTensor) or cut.granularity == PerAxis(1)
     if shared and choose == "mse":
-        return clipped(slice(None))
+        return clipped(slice(0, count))
     step = max(_PIECE // max(cut.row, 1), 1)
-    parts = [slice(i, i + step) for i in range(0, max(cut.shape[0], 1), step)]
-    task = clipped if choose == "mse" else lambda part: weight_range(rows[part], cut.granularity)
-    found = in_threads(task, parts, values.nbytes)
+    parts = [slice(i, min(i + step, count)) for i in range(0, max(count, 1), step)]
+    task = clipped if choose == "mse" else lambda part: weight_range(rows(part.start, part.stop), cut.granularity)
+    found = in_threads(task, parts, 4 * count * cut.row)
     lows, highs = [lo for lo, _ in found], [hi for _, hi in found]
     if shared:
         return np.min(lows, axis=0), np.max(highs, axis=0)

@@ -12,7 +12,7 @@ import numpy as np
 from quantlib.errors import InvalidValue
 from quantlib.numerics import PerBlock, element_type
 from quantlib.operators import row
-from quantlib.recipes import BEHIND, Decision, Graph, Plan, Use
+from quantlib.recipes import BEHIND, KEEP, Decision, Graph, Plan, Use
 from quantlib.tflite import Draft, Model, Quantization, Table, Tensor, quantization_table, tensor_type_code
 
 from .stored import Stored, stored_float16, stored_float32, stored_integer
@@ -209,21 +209,19 @@ class _GraphJob:
 
 
 def _check_fit(model: Model, plan: Plan) -> None:
-    """Refuse a plan whose constants aren't in the model under the same names, with the same readers."""
+    """Refuse a plan whose constants aren't in the model under the same names, as floats, with the same readers."""
     graphs = [Graph(model, g) for g in range(len(model.subgraphs))]
     for d in plan.decisions:
         graph = graphs[d.subgraph] if d.subgraph < len(graphs) else None
-        known = graph is not None and d.tensor < len(graph.table.tensors or ())
-        if (
-            graph is None
-            or not known
-            or (graph.tensor(d.tensor).name, _readers(graph, d.tensor)) != (d.name, d.readers)
-        ):
+        if graph is None or d.tensor >= len(graph.table.tensors or ()) or not _same_constant(graph, d):
             raise InvalidValue(
-                f"the plan doesn't fit this model: it has no constant {d.name!r} ({d.subgraph}, {d.tensor}) read by "
-                f"{', '.join(d.readers)}; make a plan from the model itself"
+                f"the plan doesn't fit this model: it has no float constant {d.name!r} ({d.subgraph}, {d.tensor}) "
+                f"read by {', '.join(d.readers)}; make a plan from the model itself"
             )
 
 
-def _readers(graph: Graph, tensor: int) -> tuple[str, ...]:
-    return tuple(graph.names[u.operator] for u in graph.uses.get(tensor, ()))
+def _same_constant(graph: Graph, decision: Decision) -> bool:
+    readers = tuple(graph.names[u.operator] for u in graph.uses.get(decision.tensor, ()))
+    origin = graph.origin(decision.tensor)
+    floats = decision.action == KEEP or (origin is not None and origin.type in _FLOATS)
+    return floats and (graph.tensor(decision.tensor).name, readers) == (decision.name, decision.readers)

@@ -72,7 +72,7 @@ class Decision:
         return f"per channel {self.granularity.axis}" if isinstance(self.granularity, PerAxis) else "per tensor"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan:
     """What a recipe means for one model; nothing has been changed yet.
 
@@ -81,13 +81,10 @@ class Plan:
     recipe : Recipe
     decisions : tuple of Decision
         One for every float constant and every constant that is quantized already.
-    sha256 : str
-        Of the model that it was made for.
     """
 
     recipe: Recipe
     decisions: tuple[Decision, ...]
-    sha256: str = ""
 
     @property
     def quantized(self) -> tuple[Decision, ...]:
@@ -145,6 +142,9 @@ class Plan:
         """Return how many constants go to each type, in words."""
         types = [d.type for d in self.quantized]
         return ", ".join(f"{types.count(t)} to {t}" for t in sorted(set(types), key=types.count, reverse=True))
+
+    def __repr__(self) -> str:
+        return f"<Plan of {len(self.decisions)} constants: {self.counts() or 'nothing changes'}>"
 
     @property
     def leftovers(self) -> tuple[Decision, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from quantlib.errors import InvalidRecipe, NotFound, WriteFailed
@@ -13,7 +15,9 @@ from quantlib.numerics import ELEMENT_TYPES
 MODES = ("float16", "dynamic", "weight-only")
 GRANULARITIES = ("channel", "tensor", "block")
 RANGES = ("minmax", "mse")
-_TYPES = {"float16": ("FLOAT16",), "dynamic": ("INT8", "INT4"), "weight-only": ("INT8", "INT4")}
+_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"float16": ("FLOAT16",), "dynamic": ("INT8", "INT4"), "weight-only": ("INT8", "INT4")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,21 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("only", "skip", "only_types", "skip_types"):
             value = getattr(self, name)
-            strings = (value,) if isinstance(value, str) else tuple(value)
+            strings = (
+                (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else (None,)
+            )
+            if not all(isinstance(v, str) for v in strings):
+                raise InvalidRecipe(f"{name} is {value!r}; a text or several are required")
             object.__setattr__(self, name, strings)
         _one_of("mode", self.mode, MODES)
         _one_of("weights", self.weights, _TYPES[self.mode])
         _one_of("granularity", self.granularity, GRANULARITIES)
         _one_of("range", self.range, RANGES)
         _numbers(self)
+        if self.mode == "float16" and (self.granularity, self.range, self.symmetric) != ("channel", "minmax", True):
+            raise InvalidRecipe(
+                "granularity, range and symmetric say nothing to mode 'float16', which has no scales; leave them out"
+            )
         if not self.symmetric and self.mode != "weight-only":
             raise InvalidRecipe(
                 f"symmetric = false with mode {self.mode!r}: its kernels require zero point 0; use weight-only"

@@ -62,7 +62,7 @@ def plan_weights(model: Model, recipe: Recipe) -> Plan:
     for g in range(len(model.subgraphs)):
         decisions.extend(_graph_decisions(Graph(model, g), recipe, selection))
     selection.check_all_used()
-    return Plan(recipe, tuple(decisions), model.sha256 if model.unchanged and model.source.size < 1 << 26 else "")
+    return Plan(recipe, tuple(decisions))
 
 
 def _graph_decisions(graph: Graph, recipe: Recipe, selection: Selection) -> Iterator[Decision]:
@@ -107,8 +107,10 @@ def _constants(graph: Graph, recipe: Recipe, selection: Selection, refused: dict
 
 def _is_storage_step(graph: Graph, t: int) -> bool:
     """Whether a tensor is only the stored form of a constant that stands further on."""
+    readers = [graph.operators[u.operator] for u in graph.uses[t]]
+    results = [int(o) for reader in readers if reader.outputs is not None for o in reader.outputs]
     return all(graph.names[u.operator] in ("DEQUANTIZE", "DENSIFY") for u in graph.uses[t]) and any(
-        graph.uses.get(int(o)) for u in graph.uses[t] for o in graph.operators[u.operator].outputs
+        graph.uses.get(o) for o in results
     )
 
 
@@ -206,7 +208,7 @@ def _form(graph: Graph, use: Use, tensor: Tensor, recipe: Recipe, refused: dict[
     if weight is None:
         return _Form(KEEP, reason=f"operand {use.operand} of {name} has no quantized form")
     options = graph.operators[use.operator].builtin_options
-    transposed = bool(weight.transposed) and options is not None and bool(getattr(options, weight.transposed))
+    transposed = bool(weight.transposed) and options is not None and bool(getattr(options, weight.transposed, False))
     axis = weight.channel_axis(len(tensor.shape), transposed)
     if weight.rank is not None and len(tensor.shape) != weight.rank:
         return _Form(KEEP, reason=f"{name} requires rank {weight.rank}, and it has {len(tensor.shape)}")
@@ -232,7 +234,9 @@ def _hybrid_form(
         return _Form(KEEP, reason=f"{known.name} has no kernel for float activations and integer weights")
     kind = recipe.weights if recipe.weights in weight.hybrid else "INT8"
     if recipe.granularity != "block":
-        return _Form(DIRECT, kind, _granularity(recipe, axis, weight.hybrid_channels))
+        forced = recipe.granularity == "tensor" and weight.hybrid_channels and axis is not None
+        note = f"the hybrid {known.name} requires a scale per channel" if forced else ""
+        return _Form(DIRECT, kind, _granularity(recipe, axis, weight.hybrid_channels), note)
     why = _no_blocks(graph, known, tensor, recipe, use)
     if not why:
         blocks = PerBlock(len(tensor.shape) - 1, recipe.block_size)
@@ -247,7 +251,7 @@ def _no_blocks(graph: Graph, known: OperatorRow, tensor: Tensor, recipe: Recipe,
     if tensor.shape[-1] % recipe.block_size:
         return f"its {tensor.shape[-1]} inputs aren't whole blocks of {recipe.block_size}"
     options = graph.operators[use.operator].builtin_options
-    if options is not None and options.fused_activation_function:
+    if getattr(options, "fused_activation_function", 0):
         return "LiteRT's builtin kernel with blocks forgets the fused activation"
     return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .data import Data, Deferred, Inline, Slice
 from .edit import Draft, GraphDraft, quantization_table
+from .flexbuffer import decode_flexbuffer
 from .layout import INLINE_LIMIT, FileLayout, plan_layout
 from .model import Model, Reference
 from .read import read
@@ -28,6 +29,7 @@ __all__ = [
     "Table",
     "Tensor",
     "builtin_operators",
+    "decode_flexbuffer",
     "enum_names",
     "plan_layout",
     "quantization_table",

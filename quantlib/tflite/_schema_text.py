@@ -4,14 +4,15 @@ One paragraph per type; a continued line is indented. ``table name:type ...`` li
 (a union takes two slots: its type, then its value); ``[t]`` is a vector, ``@16`` its alignment in bytes,
 ``=x`` a default that isn't zero. ``union`` members count from 1.
 
-Facts from ``tflite/converter/schema/schema.fbs`` (schema version 3d) of google-ai-edge/LiteRT, 2026-08.
+Facts from ``tflite/converter/schema/schema.fbs`` (schema version 3d) of google-ai-edge/LiteRT, 2026-08;
+``block_shape`` and ``quant_spec`` from the generated module that ai-edge-litert 2.3.0 carries.
 """
 
 from __future__ import annotations
 
 TABLES = """
 CustomQuantization custom:[uint8]@16
-BlockwiseQuantization scales:int32 zero_points:int32 block_size:int32
+BlockwiseQuantization scales:int32 zero_points:int32 block_size:int32 block_shape:[int32]
 MultiAxisQuantization scales:int32 zero_points:int32 block_size:int32 quantized_dimensions:[int32]
 QuantizationParameters min:[float32] max:[float32] scale:[float32] zero_point:[int64]
     details:QuantizationDetails quantized_dimension:int32
@@ -78,7 +79,7 @@ BidirectionalSequenceRNNOptions time_major:bool fused_activation_function:Activa
     merge_outputs:bool asymmetric_quantize_inputs:bool
 FullyConnectedOptions fused_activation_function:ActivationFunctionType
     weights_format:FullyConnectedOptionsWeightsFormat keep_num_dims:bool asymmetric_quantize_inputs:bool
-    quantized_bias_type:TensorType
+    quantized_bias_type:TensorType quant_spec:[uint8]
 SoftmaxOptions beta:float32
 ConcatenationOptions axis:int32 fused_activation_function:ActivationFunctionType
 AddOptions fused_activation_function:ActivationFunctionType pot_scale_int16:bool=1

@@ -24,8 +24,8 @@ def moved(trailing: bytes, distance: int) -> bytes:
     distance : int
         New position minus old position, in bytes.
     """
-    end = trailing.rfind(_END)
-    if not distance or end < 0 or end + _END_SIZE > len(trailing):
+    end = _end(trailing)
+    if not distance or end is None:
         return trailing
     count, size, start = struct.unpack_from("<HII", trailing, end + 10)
     directory = end - size
@@ -44,3 +44,15 @@ def moved(trailing: bytes, distance: int) -> bytes:
         at += _ENTRY_SIZE + sum(lengths)
     struct.pack_into("<I", out, end + 16, start + distance)
     return bytes(out)
+
+
+def _end(trailing: bytes) -> int | None:
+    """Position of the record that ends the archive; its comment, which may hold anything, ends the file."""
+    end = trailing.rfind(_END)
+    while end >= 0:
+        if end + _END_SIZE <= len(trailing):
+            comment = struct.unpack_from("<H", trailing, end + 20)[0]
+            if end + _END_SIZE + comment == len(trailing):
+                return end
+        end = trailing.rfind(_END, 0, end)
+    return None

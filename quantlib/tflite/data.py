@@ -40,6 +40,10 @@ class Data:
         """Return all bytes as a read-only uint8 array of shape (nbytes,)."""
         return self.read(0, self.nbytes)
 
+    def load(self, start: int, stop: int) -> Bytes:
+        """Return any bytes ``start:stop``, for a look at them that is not repeated: a file is read, not mapped."""
+        return self.numpy()[start:stop]
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Data):
             return NotImplemented
@@ -66,6 +70,9 @@ class Slice(Data):
 
     def read(self, start: int, stop: int) -> Bytes:
         return self._source.bytes(self._start + start, self._start + stop)
+
+    def load(self, start: int, stop: int) -> Bytes:
+        return self._source.load(self._start + start, self._start + stop)
 
 
 class Inline(Data):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from quantlib.errors import InvalidModel, UnsupportedSchema
 
@@ -17,6 +19,10 @@ from .table import Table
 _U32 = struct.Struct("<I")
 _I32 = struct.Struct("<i")
 _VTABLE = struct.Struct("<HH")
+#: Bytes of a field in its table; those of a scalar depend on its type.
+_SIZES = MappingProxyType(
+    {"union type": 1, **dict.fromkeys(("string", "table", "union", "scalars", "strings", "tables"), 4)}
+)
 
 
 class Decoder:
@@ -24,7 +30,8 @@ class Decoder:
 
     A file spends at least the 4 bytes of an offset on each table and string, even where several offsets lead to
     one, so work is bounded by a budget of that many; a few vectors read again and again run out of it. Scalar
-    vectors are copied, in total no more than the file's size; ``Buffer.data`` stays a slice of the source.
+    vectors and strings are copied once for each place where one stands, in total no more than the file's size;
+    ``Buffer.data`` stays a slice of the source, and buffers that share a vector share the slice.
 
     Attributes
     ----------
@@ -38,7 +45,10 @@ class Decoder:
         self.size = source.size
         self.end = 0
         self._items = self.size // 4 + 64
-        self._bytes = self.size + 4096
+        self._bytes = self._weights = self.size + 4096
+        self._vtables: dict[tuple[str, int], tuple[int, tuple[int, ...]]] = {}
+        self._copies: dict[tuple[int, int, str], Any] = {}
+        self._slices: dict[tuple[int, int], Slice] = {}
 
     def fail(self, where: str, at: int, what: str) -> InvalidModel:
         """Make the error for something that can't be at a position."""
@@ -49,6 +59,23 @@ class Decoder:
         self._items -= items
         if self._items < 0:
             raise self.fail(where, at, f"more tables and strings than {self.size:,} bytes can hold")
+
+    def copied(self, nbytes: int, where: str, at: int) -> None:
+        """Count bytes that are copied out of the file."""
+        self._bytes -= nbytes
+        if self._bytes < 0:
+            raise self.fail(where, at, f"overlapping vectors and strings of more than the file's {self.size:,} bytes")
+
+    def slice(self, start: int, nbytes: int, where: str) -> Slice:
+        """Bytes that stay in the file; the same object for the same place."""
+        found = self._slices.get((start, nbytes))
+        if found is None:
+            self._weights -= nbytes
+            if self._weights < 0:
+                raise self.fail(where, start, f"overlapping data of more than the file's {self.size:,} bytes")
+            found = self._slices[start, nbytes] = Slice(self.source, start, nbytes)
+        self.used(start + nbytes)
+        return found
 
     def number(self, at: int, where: str) -> int:
         """Read an unsigned 32-bit number."""
@@ -63,17 +90,11 @@ class Decoder:
     def table(self, kind: str, at: int) -> Table:
         """Read the table of a type at a position."""
         known = layout(kind)
-        offsets = self._vtable(kind, at)
         values: dict[str, Any] = {}
         slots = known.slots
-        for i, offset in enumerate(offsets):
+        for i, offset in enumerate(self._fields(kind, at)):
             if not offset:
                 continue
-            if i >= len(slots):
-                raise UnsupportedSchema(
-                    f"{kind} at byte {at} sets slot {i}, which this version's schema ({len(slots)} slots) doesn't "
-                    "know; nothing may be dropped, so the file needs a newer quantlib"
-                )
             slot = slots[i]
             unpacker = known.unpackers[i]
             if unpacker is not None:
@@ -85,7 +106,7 @@ class Decoder:
                 self._check_union(kind, at, slot, values)
         return Table._trusted(known, values)
 
-    def _vtable(self, kind: str, at: int) -> tuple[int, ...]:
+    def _fields(self, kind: str, at: int) -> tuple[int, ...]:
         """Offsets of the fields within a table, each checked to lie inside it."""
         self.spend(1, kind, at)
         if not 0 <= at <= self.size - 4:
@@ -93,30 +114,55 @@ class Decoder:
         vtable = at - int(_I32.unpack_from(self.raw, at)[0])
         if not 0 <= vtable <= self.size - 4:
             raise self.fail(kind, at, f"its vtable would be at {vtable}")
+        found = self._vtables.get((kind, vtable))
+        if found is None:
+            found = self._vtables[kind, vtable] = self._vtable(kind, at, vtable)
+        extent, offsets = found
+        if at + extent > self.size:
+            raise self.fail(kind, at, f"it claims {extent} bytes of {self.size - at} left")
+        self.used(at + extent)
+        return offsets
+
+    def _vtable(self, kind: str, at: int, vtable: int) -> tuple[int, tuple[int, ...]]:
+        """Extent of a table in bytes, and the offsets of the fields that the schema knows."""
         length, extent = _VTABLE.unpack_from(self.raw, vtable)
         if length < 4 or length % 2 or vtable + length > self.size:
             raise self.fail(kind, at, f"its vtable at {vtable} claims {length} bytes")
-        if extent < 4 or at + extent > self.size:
-            raise self.fail(kind, at, f"it claims {extent} bytes of {self.size - at} left")
+        if extent < 4:
+            raise self.fail(kind, at, f"it claims {extent} bytes, and takes 4 at least")
+        self.copied(length, kind, vtable)
         self.used(vtable + length)
-        self.used(at + extent)
-        count = (length - 4) // 2
-        offsets = struct.unpack_from(f"<{count}H", self.raw, vtable + 4)
+        offsets = struct.unpack_from(f"<{(length - 4) // 2}H", self.raw, vtable + 4)
         slots = layout(kind).slots
         for i, offset in enumerate(offsets):
-            if offset:
-                size = 4
-                if i < len(slots):
-                    slot = slots[i]
-                    size = SCALARS[slot.type][1] if slot.kind == "scalar" else 1 if slot.kind == "union type" else 4
-                if offset < 4 or offset + size > extent:
-                    raise self.fail(kind, at, f"slot {i} at offset {offset} lies outside its {extent} bytes")
-        return offsets
+            if not offset:
+                continue
+            size = 1 if i >= len(slots) else _SIZES.get(slots[i].kind) or SCALARS[slots[i].type][1]
+            if offset < 4 or offset + size > extent:
+                raise self.fail(kind, at, f"slot {i} at offset {offset} lies outside its {extent} bytes")
+            if i >= len(slots):
+                raise UnsupportedSchema(
+                    f"{kind} at byte {at} sets slot {i}, which this version's schema ({len(slots)} slots) doesn't "
+                    "know; nothing may be dropped, so the file needs a newer quantlib"
+                )
+        return extent, offsets[: len(slots)]
 
     def _check_union(self, kind: str, at: int, slot: Slot, values: dict[str, Any]) -> None:
-        code, value = values.pop(slot.name, 0), values.get(slot.name[: -len("_type")])
-        if bool(code) != (value is not None):
-            raise self.fail(f"{kind}.{slot.name}", at, "a union's type and value must come together")
+        """Drop the type of a union that has its value; without one it is kept, since readers allow that."""
+        code, value = values.get(slot.name), values.get(slot.name[: -len("_type")])
+        if code is None:
+            return
+        if value is not None or not code:
+            del values[slot.name]
+        elif code > len(union_members(slot.type)):
+            raise self.unknown_member(f"{kind}.{slot.name}", at, code, slot)
+
+    def unknown_member(self, where: str, at: int, code: int, slot: Slot) -> UnsupportedSchema:
+        """Make the error for a union member that the schema doesn't have."""
+        return UnsupportedSchema(
+            f"{where} at byte {at} has the type {code}, and this version's schema knows "
+            f"{len(union_members(slot.type))}; nothing may be dropped, so the file needs a newer quantlib"
+        )
 
     def _reference(self, known: Layout, slot: Slot, at: int, values: dict[str, Any]) -> Any:
         """Read what a field's offset leads to."""
@@ -130,12 +176,9 @@ class Decoder:
             members = union_members(slot.type)
             code = values.get(f"{slot.name}_type", 0)
             if code > len(members):
-                raise UnsupportedSchema(
-                    f"{where} at byte {at} has the type {code}, and this version's schema knows {len(members)}; "
-                    "nothing may be dropped, so the file needs a newer quantlib"
-                )
+                raise self.unknown_member(where, at, code, slot)
             if not code:
-                raise self.fail(where, at, "a union's type and value must come together")
+                raise self.fail(where, at, "a union has a value without a type")
             return self.table(members[code - 1], target)
         count = self.number(target, where)
         if slot.kind == "scalars":
@@ -159,23 +202,33 @@ class Decoder:
                 first - 4,
                 f"a vector of {count:,} {slot.type} reaches beyond the file's {self.size:,} bytes",
             )
-        self.used(first + nbytes)
         if known.name == "Buffer":
-            return Slice(self.source, first, nbytes)
-        self._bytes -= nbytes
-        if self._bytes < 0:
-            raise self.fail(where, first - 4, f"vectors of more than the file's {self.size:,} bytes")
-        array = np.frombuffer(bytes(self.raw[first : first + nbytes]), slot.type)
-        array.flags.writeable = False
+            return self.slice(first, nbytes, where)
+        return self.copy(first, count, slot.type, where)
+
+    def copy(self, first: int, count: int, type: str, where: str) -> npt.NDArray[Any]:
+        """Numbers that stand in the file, as an array of its own; the same array for the same place."""
+        key = (first, count, type)
+        array: npt.NDArray[Any] | None = self._copies.get(key)
+        if array is None:
+            nbytes = count * SCALARS[type][1]
+            self.copied(nbytes, where, first)
+            self.used(first + nbytes)
+            array = np.frombuffer(bytes(self.raw[first : first + nbytes]), type)
+            array.flags.writeable = False
+            self._copies[key] = array
         return array
 
     def _string(self, at: int, where: str) -> str:
         self.spend(1, where, at)
         length = self.number(at, where)
-        if at + 4 + length > self.size:
-            raise self.fail(where, at, f"a string of {length:,} bytes reaches beyond the file's {self.size:,}")
-        self._bytes -= length
-        if self._bytes < 0:
-            raise self.fail(where, at, f"strings of more than the file's {self.size:,} bytes")
-        self.used(at + 4 + length + 1)
-        return bytes(self.raw[at + 4 : at + 4 + length]).decode("utf-8", "surrogateescape")
+        key = (at, length, "string")
+        text: str | None = self._copies.get(key)
+        if text is None:
+            if at + 4 + length > self.size:
+                raise self.fail(where, at, f"a string of {length:,} bytes reaches beyond the file's {self.size:,}")
+            self.copied(length, where, at)
+            self.used(at + 4 + length + 1)
+            text = bytes(self.raw[at + 4 : at + 4 + length]).decode("utf-8", "surrogateescape")
+            self._copies[key] = text
+        return text

@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
-from quantlib.numerics import element_type, pack
 
 from .data import Data, Inline
 from .model import Model
 from .renumber import compact
-from .schema import builtin_code, tensor_type_code, tensor_types
+from .schema import builtin_code, tensor_type_code, union_members
 from .table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from .tensor import Quantization, Tensor
+    from .tensor import Quantization
 
 #: Codes above this don't fit the old 8-bit field, which then holds this value.
 #: tflite/converter/schema/schema_conversion_utils.cc (PLACEHOLDER_FOR_GREATER_OP_CODES)
@@ -92,9 +90,9 @@ class GraphDraft:
 
     def done(self) -> Table:
         """Return the subgraph's table."""
-        return self.table.replace(
-            tensors=self.tensors, operators=self.operators, inputs=self.inputs, outputs=self.outputs
-        )
+        vectors = {k: getattr(self, k) for k in ("tensors", "operators", "inputs", "outputs")}
+        # a vector that was absent stays so while it is empty
+        return self.table.replace(**{k: v for k, v in vectors.items() if v or getattr(self.table, k) is not None})
 
 
 class Draft:
@@ -118,7 +116,7 @@ class Draft:
     0
     >>> graph.inputs, graph.outputs = [x], [y]
     >>> print(draft.done())
-    Model: 1 operators, 1 subgraph, 0 constants, 0 bytes of weights
+    Model: 1 operator, 1 subgraph, 0 constants, 0 bytes of constants
     """
 
     def __init__(self, model: Model | None = None) -> None:
@@ -180,10 +178,10 @@ class Draft:
         **fields: Any,
     ) -> Table:
         """Make an operator of a builtin type."""
-        second = {"builtin_options_2": options} if options is not None and options.kind.startswith("Stable") else {}
-        first = {} if second else {"builtin_options": options}
+        second = options is not None and options.kind in union_members("BuiltinOptions2")
+        fields["builtin_options_2" if second else "builtin_options"] = options
         index = self.code(name, version)
-        return Table("Operator", opcode_index=index, inputs=inputs, outputs=outputs, **first, **second, **fields)
+        return Table("Operator", opcode_index=index, inputs=inputs, outputs=outputs, **fields)
 
     def set_metadata(self, name: str, data: bytes) -> None:
         """Set a metadata entry's bytes; added where the model has none of that name."""
@@ -208,13 +206,18 @@ class Draft:
         before = self.model.root
         root = before.replace(
             subgraphs=[graph.done() for graph in self.graphs],
-            buffers=self.buffers,
-            operator_codes=self.codes,
-            metadata=self.metadata or before.metadata,
-            signature_defs=self.signatures or before.signature_defs,
+            buffers=self.buffers or _absent(before.buffers),
+            operator_codes=self.codes or _absent(before.operator_codes),
+            metadata=self.metadata or _absent(before.metadata),
+            signature_defs=self.signatures or _absent(before.signature_defs),
         )
         root = compact(root, before, [graph.origins for graph in self.graphs])
         return Model(root, self.model.trailing, self.model.source, self.model.source_root)
+
+
+def _absent(before: tuple[Table, ...] | None) -> tuple[Table, ...] | None:
+    """What an empty list is stored as: nothing, unless an empty vector stood there before."""
+    return before if before == () else None
 
 
 def quantization_table(quantization: Quantization | None, keep: Table | None = None) -> Table | None:
@@ -231,91 +234,3 @@ def quantization_table(quantization: Quantization | None, keep: Table | None = N
         quantized_dimension=quantization.quantized_dimension,
         **extra,
     )
-
-
-def replace_tensor(
-    model: Model,
-    tensor: Tensor,
-    data: npt.NDArray[Any] | None,
-    type: str | None,
-    quantization: Quantization | None,
-) -> Model:
-    """Do what `Model.replace` promises."""
-    table = tensor.table
-    if data is not None:
-        table = _with_data(tensor, table, data, type)
-    elif type is not None:
-        if tensor.is_constant and element_type(type).nbytes(1) != element_type(tensor.type).nbytes(1):
-            raise InvalidValue(
-                f"{tensor}: as {type} its {tensor.type} bytes would mean something else; give data too"
-            )
-        table = table.replace(type=tensor_type_code(element_type(type).name))
-    if quantization is not None:
-        _check_quantization(tensor, quantization)
-        table = table.replace(quantization=quantization_table(quantization, table.quantization))
-    draft = Draft(model)
-    if data is not None:
-        packed = pack(data, element_type(tensor_type(table))) if element_type(tensor_type(table)).bits < 8 else data
-        table = table.replace(buffer=draft.add_buffer(np.asarray(packed)), sparsity=None)
-    draft.graphs[tensor.subgraph].tensors[tensor.index] = table
-    return draft.done()
-
-
-def tensor_type(table: Table) -> str:
-    """Element type name of a ``Tensor`` table."""
-    code: int = table.type
-    return tensor_types()[code]
-
-
-def _with_data(tensor: Tensor, table: Table, data: npt.NDArray[Any], type: str | None) -> Table:
-    if data.shape != tensor.shape:
-        raise InvalidValue(
-            f"{tensor}: data of shape {list(data.shape)} where {list(tensor.shape)} is required; reshape it"
-        )
-    if table.is_variable:
-        raise InvalidValue(f"{tensor}: a variable can't hold constant data; set it when the model runs")
-    if type is None:
-        fits = tensor.dtype == data.dtype
-        names = (
-            [tensor.type]
-            if fits
-            else [
-                n
-                for n in (
-                    "FLOAT32",
-                    "FLOAT16",
-                    "INT8",
-                    "UINT8",
-                    "INT16",
-                    "INT32",
-                    "INT64",
-                    "BOOL",
-                    "FLOAT64",
-                    "UINT16",
-                    "UINT32",
-                    "UINT64",
-                )
-                if element_type(n).storage == data.dtype
-            ]
-        )
-        if not names:
-            raise InvalidValue(f"{tensor}: no TFLite type holds {data.dtype} values; cast the data or give type=")
-        type = names[0]
-    kind = element_type(type)
-    if kind.storage != data.dtype:
-        raise InvalidValue(
-            f"{tensor}: {kind.name} takes {kind.storage} values, and the data is {data.dtype}; cast it"
-        )
-    return table.replace(type=tensor_type_code(kind.name))
-
-
-def _check_quantization(tensor: Tensor, quantization: Quantization) -> None:
-    count, axis = quantization.scale.size, quantization.quantized_dimension
-    if quantization.zero_point.size != count:
-        raise InvalidValue(
-            f"{tensor}: {count} scales and {quantization.zero_point.size} zero points; as many are required"
-        )
-    if count > 1 and not (0 <= axis < len(tensor.shape) and tensor.shape[axis] == count):
-        raise InvalidValue(f"{tensor}: {count} scales don't fit dimension {axis} of shape {list(tensor.shape)}")
-    if count and not (np.isfinite(quantization.scale).all() and (quantization.scale > 0).all()):
-        raise InvalidValue(f"{tensor}: a scale that isn't finite and positive; runtimes refuse it")

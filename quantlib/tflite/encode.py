@@ -8,8 +8,10 @@ everything else.
 
 from __future__ import annotations
 
+import math
 import struct
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .data import Data
@@ -17,12 +19,12 @@ from .schema import SCALARS, layout, union_members
 from .table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _U32 = struct.Struct("<I")
 #: (count, bytes), (alignment, fields that point at it)
 _Leaf = tuple[tuple[int, bytes], tuple[int, list[int]]]
-_FORMS = {"union type": ("B", 1)}
+_FORMS: Mapping[str, tuple[str, int]] = MappingProxyType({"union type": ("B", 1)})
 
 
 @cache
@@ -123,8 +125,10 @@ class Encoder:
             if value is None:
                 continue
             if slot.kind == "scalar":
-                if value != slot.default:
+                if value != slot.default or (value == 0 and math.copysign(1, value) < 0):
                     inline[slot.name] = value
+            elif slot.kind == "union type":
+                inline[slot.name] = value
             else:
                 if slot.kind == "union":
                     inline[f"{slot.name}_type"] = union_members(slot.type).index(value.kind) + 1

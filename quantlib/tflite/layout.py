@@ -73,7 +73,10 @@ def plan_layout(model: Model, *, rebuild: bool = False, limit: int = INLINE_LIMI
 
 
 def _inline(model: Model) -> FileLayout:
-    """Vectors behind the skeleton: 4 bytes of length, then data at a multiple of 16; the offset points forward."""
+    """Vectors behind the skeleton: 4 bytes of length, then data at a multiple of 16; the offset points forward.
+
+    Buffers with one `Data` between them share its vector.
+    """
     encoder = Encoder()
     skeleton = encoder.root(model.root)
     at = read_past = len(skeleton)
@@ -82,41 +85,48 @@ def _inline(model: Model) -> FileLayout:
     owners = [i for i, b in enumerate(model.buffers) if b.data is not None]
     # what no tensor holds, such as metadata, goes last: kernels don't read past it
     order = sorted(zip(owners, encoder.holes, strict=True), key=lambda item: item[0] not in in_tensors)
+    starts: dict[int, int] = {}
     for owner, (field, data) in order:
-        start = _up(at + 4)
+        start = starts.get(id(data))
+        if start is None:
+            start = starts[id(data)] = _up(at + 4)
+            places.append(Placement(start - 4, Inline(struct.pack("<I", data.nbytes & 0xFFFFFFFF))))
+            places.append(Placement(start, data))
+            at = start + data.nbytes
+            read_past = at + OVERREAD if owner in in_tensors else read_past
         struct.pack_into("<I", skeleton, field, (start - 4 - field) & 0xFFFFFFFF)
-        places.append(Placement(start - 4, Inline(struct.pack("<I", data.nbytes & 0xFFFFFFFF))))
-        places.append(Placement(start, data))
-        at = start + data.nbytes
-        read_past = at + OVERREAD if owner in in_tensors else read_past
     return _finish(model, skeleton, places, max(at, read_past), external=False)
 
 
 def _external(model: Model) -> FileLayout:
     """Data by offset and size from the start of the file (LiteRT reads this form; TFLite Micro doesn't)."""
-    buffers = model.root.buffers
+    buffers = model.buffers
     with_data = [i for i, b in enumerate(buffers) if b.data is not None and b.data.nbytes]
     blank: dict[int, Any] = {i: {"data": None, "offset": 2, "size": buffers[i].data.nbytes} for i in with_data}
-    empty = sum(b.data is not None and not b.data.nbytes for b in buffers)
-    at = _up(len(Encoder().root(_with_buffers(model.root, blank))) + 8 * empty)
+    encoder = Encoder()
+    at = first = _up(len(encoder.root(_with_buffers(model.root, blank))) + 4 * bool(encoder.holes))
     places = []
+    starts: dict[int, int] = {}
     for i in with_data:
         data = buffers[i].data
-        blank[i]["offset"] = at
-        places.append(Placement(at, data))
-        at = _up(at + data.nbytes)
+        if id(data) not in starts:
+            starts[id(data)] = at
+            places.append(Placement(at, data))
+            at = _up(at + data.nbytes)
+        blank[i]["offset"] = starts[id(data)]
     encoder = Encoder()
     skeleton = encoder.root(_with_buffers(model.root, blank))
-    for field, _ in encoder.holes:  # present but empty vectors
-        skeleton.extend(bytes(-len(skeleton) % 4))
-        struct.pack_into("<I", skeleton, field, len(skeleton) - field)
-        skeleton.extend(bytes(4))
+    if encoder.holes:  # vectors that are present but empty: one serves for all
+        skeleton.extend(bytes(first - len(skeleton)))
+        for field, _ in encoder.holes:
+            struct.pack_into("<I", skeleton, field, first - 4 - field)
     return _finish(model, skeleton, places, at + OVERREAD, external=True)
 
 
 def _with_buffers(root: Table, changes: dict[int, Any]) -> Table:
-    buffers = tuple(b.replace(**changes[i]) if i in changes else b for i, b in enumerate(root.buffers))
-    return root.replace(buffers=buffers)
+    if not changes:
+        return root
+    return root.replace(buffers=[b.replace(**changes.get(i, {})) for i, b in enumerate(root.buffers)])
 
 
 def _finish(model: Model, skeleton: bytearray, places: list[Placement], at: int, *, external: bool) -> FileLayout:

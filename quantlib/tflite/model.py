@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from quantlib.errors import NotFound
+from quantlib.errors import InvalidValue, NotFound
 
 from . import writer
 from .data import Data, Inline
@@ -45,7 +45,7 @@ class Model:
     >>> import quantlib as ql
     >>> model = ql.read(ql.demo.MODEL)
     >>> print(model)
-    Model: 11 operators, 1 subgraph, 14 constants, 157,640 bytes of weights
+    Model: 11 operators, 1 subgraph, 15 constants, 193,520 bytes of constants
     """
 
     root: Table
@@ -114,12 +114,16 @@ class Model:
         ------
         NotFound
             If there is none, or several have that name.
+        InvalidValue
+            If it is neither a name nor a pair.
         """
-        if isinstance(reference, tuple):
+        if isinstance(reference, (tuple, list)) and len(reference) == 2:
             g, i = reference
             if 0 <= g < len(self.subgraphs) and 0 <= i < len(self.subgraphs[g].tensors or ()):
                 return Tensor(self, g, i)
             raise NotFound(f"tensor {reference}: the model has {self._extent()}; give (subgraph, index) within them")
+        if not isinstance(reference, str):
+            raise InvalidValue(f"tensor {reference!r}: give its name, or (subgraph, index)")
         found = [t for t in self.tensors() if t.name == reference]
         if len(found) == 1:
             return found[0]
@@ -154,7 +158,8 @@ class Model:
         reference : str or (int, int)
             The tensor's name, or its subgraph and index.
         data : ndarray, optional
-            New values, in the tensor's shape. Their dtype gives the new type where `type` doesn't.
+            New values, in the tensor's shape and of its dtype; of another where `type` is given, or where integers
+            come with their quantization.
         type : str, optional
             New element type by its schema name; INT4 and INT2 take int8 values and are packed here.
         quantization : Quantization, optional
@@ -169,9 +174,9 @@ class Model:
         NotFound
             If there is no such tensor.
         InvalidValue
-            If shape, dtype, range or number of scales don't fit.
+            If shape, dtype, range, scales or zero points don't fit, or nothing is to be changed.
         """
-        from .edit import replace_tensor
+        from .replace import replace_tensor
 
         return replace_tensor(self, self.tensor(reference), data, type, quantization)
 
@@ -210,10 +215,17 @@ class Model:
         return hash(self.root)
 
     def __repr__(self) -> str:
-        operators = sum(len(s.operators or ()) for s in self.subgraphs)
-        graphs = len(self.subgraphs)
-        constants = [b.data.nbytes for b in self.buffers if b.data is not None and b.data.nbytes]
-        return (
-            f"Model: {operators} operators, {graphs} subgraph{'s' * (graphs > 1)}, "
-            f"{len(constants)} constants, {sum(constants):,} bytes of weights"
+        operators = sum(len(g.operators or ()) for g in self.subgraphs)
+        constants = {t.buffer: self.data(t.buffer) for g in self.subgraphs for t in g.tensors or ()}
+        sizes = [data.nbytes for data in constants.values() if data is not None]
+
+        def counted(count: int, what: str) -> str:
+            return f"{count:,} {what}{'s' * (count != 1)}"
+
+        parts = (
+            counted(operators, "operator"),
+            counted(len(self.subgraphs), "subgraph"),
+            counted(len(sizes), "constant"),
+            f"{sum(sizes):,} bytes of constants",
         )
+        return f"Model: {', '.join(parts)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantlib.errors import InvalidModel
+from quantlib.errors import InvalidModel, InvalidValue
 
 from .data import Data, Slice
 from .decode import Decoder
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .table import Table
 
 _IDENTIFIER = b"TFL3"
+_PIECE = 1 << 16
 
 
 def read(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO) -> Model:
@@ -42,6 +43,8 @@ def read(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryI
         If there is no such file.
     InvalidModel
         If the bytes are not a well-formed `.tflite` file.
+    InvalidValue
+        If `file` is something else.
     UnsupportedSchema
         If a field is set that this version's schema doesn't know.
 
@@ -59,16 +62,25 @@ def read(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryI
         source, name = Source(bytes(file)), "bytes"
     elif hasattr(file, "read"):
         source, name = Source(file.read()), str(getattr(file, "name", "file object"))
-    else:
+    elif isinstance(file, (str, os.PathLike)):
         source, name = Source.open(file), os.fspath(file)
+    else:
+        raise InvalidValue(f"a {type(file).__name__} can't be read; give a path, bytes or a binary file object")
     try:
         root, end = _decode(source)
     except InvalidModel as error:
         raise type(error)(f"{name}: {error}") from None
-    trailing: Data = Slice(source, end, source.size - end)
-    if not trailing.numpy()[:64].any() and not trailing.numpy().any():
-        trailing = Slice(source, end, 0)
-    return Model(root=root, trailing=trailing, source=source, source_root=root)
+    return Model(root=root, trailing=_trailing(source, end), source=source, source_root=root)
+
+
+def _trailing(source: Source, end: int) -> Data:
+    """What follows the FlatBuffer, without the zeros that writers put there as padding."""
+    for start in range(end, source.size, _PIECE):
+        filled = np.flatnonzero(source.bytes(start, min(start + _PIECE, source.size)))
+        if filled.size:
+            start += int(filled[0])
+            return Slice(source, start, source.size - start)
+    return Slice(source, source.size, 0)
 
 
 def _decode(source: Source) -> tuple[Table, int]:
@@ -81,43 +93,50 @@ def _decode(source: Source) -> tuple[Table, int]:
     return root, decoder.end
 
 
-def _outside(decoder: Decoder, where: str, offset: int, size: int) -> Slice:
-    """Bytes that stand outside the FlatBuffer, by their place in the file."""
+def _inside(decoder: Decoder, where: str, offset: int, size: int) -> None:
+    """Check that bytes which are given by their place in the file are there."""
     if offset + size > decoder.size:
         raise InvalidModel(
             f"{where}: {size:,} bytes at {offset:,} reach beyond the file's {decoder.size:,}; the file is cut short"
         )
-    decoder.used(offset + size)
-    return Slice(decoder.source, offset, size)
 
 
 def _resolve(root: Table, decoder: Decoder) -> Table:
     """Turn data that is given by offset and size in the file into data like any other."""
-    buffers = list(root.buffers or ())
-    changed = False
-    for i, buffer in enumerate(buffers):
-        if buffer.data is None and buffer.offset > 1:
-            data = _outside(decoder, f"Model.buffers[{i}]", buffer.offset, buffer.size)
-            buffers[i], changed = buffer.replace(data=data, offset=None, size=None), True
-    subgraphs = list(root.subgraphs or ())
-    for g, subgraph in enumerate(subgraphs):
-        operators = list(subgraph.operators or ())
-        moved = False
-        for i, operator in enumerate(operators):
-            if operator.large_custom_options_offset > 1:
-                where = f"Model.subgraphs[{g}].operators[{i}]"
-                data = _outside(
-                    decoder, where, operator.large_custom_options_offset, operator.large_custom_options_size
-                )
-                operators[i] = operator.replace(
-                    custom_options=data.numpy(),
-                    large_custom_options_offset=None,
-                    large_custom_options_size=None,
-                )
-                moved = True
-        if moved:
-            subgraphs[g], changed = subgraph.replace(operators=operators), True
-    return root.replace(buffers=buffers, subgraphs=subgraphs) if changed else root
+    changes: dict[str, Any] = {}
+    buffers = root.buffers or ()
+    if any(b.offset > 1 for b in buffers):
+        changes["buffers"] = [_resolved_buffer(b, decoder, f"Model.buffers[{i}]") for i, b in enumerate(buffers)]
+    graphs = root.subgraphs or ()
+    if any(o.large_custom_options_offset > 1 for g in graphs for o in g.operators or ()):
+        changes["subgraphs"] = [
+            graph.replace(
+                operators=[
+                    _resolved_operator(o, decoder, f"Model.subgraphs[{g}].operators[{i}]")
+                    for i, o in enumerate(graph.operators)
+                ]
+            )
+            if graph.operators
+            else graph
+            for g, graph in enumerate(graphs)
+        ]
+    return root.replace(**changes) if changes else root
+
+
+def _resolved_buffer(buffer: Table, decoder: Decoder, where: str) -> Table:
+    if buffer.data is not None or buffer.offset <= 1:
+        return buffer
+    _inside(decoder, where, buffer.offset, buffer.size)
+    return buffer.replace(data=decoder.slice(buffer.offset, buffer.size, where), offset=None, size=None)
+
+
+def _resolved_operator(operator: Table, decoder: Decoder, where: str) -> Table:
+    offset, size = operator.large_custom_options_offset, operator.large_custom_options_size
+    if offset <= 1:
+        return operator
+    _inside(decoder, where, offset, size)
+    options = decoder.copy(offset, size, "uint8", where)
+    return operator.replace(custom_options=options, large_custom_options_offset=None, large_custom_options_size=None)
 
 
 def _check(root: Table) -> None:
@@ -133,6 +152,8 @@ def _check(root: Table) -> None:
             raise InvalidModel(f"Model.operator_codes[{i}]: there is no builtin operator {number}")
     for g, subgraph in enumerate(root.subgraphs):
         _check_subgraph(subgraph, f"Model.subgraphs[{g}]", buffers, codes)
+    for i, number in enumerate([] if root.metadata_buffer is None else root.metadata_buffer.tolist()):
+        _index(number, buffers, f"Model.metadata_buffer[{i}]", "buffers")
     for i, entry in enumerate(root.metadata or ()):
         _index(entry.buffer, buffers, f"Model.metadata[{i}].buffer", "buffers")
     for i, signature in enumerate(root.signature_defs or ()):
@@ -146,6 +167,7 @@ def _check(root: Table) -> None:
 def _check_subgraph(subgraph: Table, where: str, buffers: int, codes: int) -> None:
     tensors = subgraph.tensors or ()
     for i, tensor in enumerate(tensors):
+        _check_details(tensor, len(tensors), f"{where}.tensors[{i}]")
         _index(tensor.buffer, max(buffers, 1), f"{where}.tensors[{i}].buffer", "buffers")
         _index(tensor.type, len(tensor_types()), f"{where}.tensors[{i}].type", "tensor types")
         if tensor.shape is not None and (tensor.shape < 0).any():
@@ -159,6 +181,16 @@ def _check_subgraph(subgraph: Table, where: str, buffers: int, codes: int) -> No
         _indices(operator.inputs, count, f"{at}.inputs", least=-1)
         _indices(operator.outputs, count, f"{at}.outputs", least=-1)
         _indices(operator.intermediates, count, f"{at}.intermediates", least=-1)
+
+
+def _check_details(tensor: Table, count: int, where: str) -> None:
+    """Check that scales and zero points that stand in tensors of their own are there."""
+    details = tensor.quantization.details if tensor.quantization is not None else None
+    if details is None or details.kind == "CustomQuantization":
+        return
+    _index(details.scales, count, f"{where}.quantization.details.scales", "tensors")
+    if details.zero_points != -1:
+        _index(details.zero_points, count, f"{where}.quantization.details.zero_points", "tensors")
 
 
 def _index(value: int, count: int, where: str, what: str) -> None:

@@ -141,13 +141,13 @@ def _drop_buffers(root: Table, before: Table) -> Table:
 
 def _drop_codes(root: Table, before: Table) -> Table:
     """Drop codes without users; where codes changed, the most used one goes first: index 0 needn't be stored."""
-    if root.operator_codes == before.operator_codes:
-        return root
-    indices = [o.opcode_index for g in root.subgraphs or () for o in g.operators or ()]
+    uses = Counter(o.opcode_index for g in root.subgraphs or () for o in g.operators or ())
     used_before = {o.opcode_index for g in before.subgraphs or () for o in g.operators or ()}
+    if root.operator_codes == before.operator_codes and used_before <= set(uses):
+        return root
     count = len(root.operator_codes or ())
-    keep, _ = _kept(count, set(indices), used_before, len(before.operator_codes or ()))
-    first = max(keep, key=indices.count, default=0)
+    keep, _ = _kept(count, set(uses), used_before, len(before.operator_codes or ()))
+    first = max(keep, key=lambda i: uses[i], default=0)
     keep = [first, *(i for i in keep if i != first)] if keep else keep
     place = {old: new for new, old in enumerate(keep)}
     subgraphs = [

@@ -11,6 +11,8 @@ import numpy as np
 from quantlib.errors import InvalidModel, NotFound, WriteFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .data import Bytes
 
 
@@ -25,9 +27,10 @@ class Source:
         Length in bytes.
     """
 
-    __slots__ = ("_map", "_view", "path", "size")
+    __slots__ = ("_file", "_map", "_view", "path", "size")
 
-    def __init__(self, content: bytes | mmap.mmap, path: str | None = None) -> None:
+    def __init__(self, content: bytes | mmap.mmap, path: str | None = None, file: int | None = None) -> None:
+        self._file = file
         self._map = content if isinstance(content, mmap.mmap) else None
         self._view = np.frombuffer(content, np.uint8)
         self._view.flags.writeable = False
@@ -50,16 +53,47 @@ class Source:
                 if os.fstat(file.fileno()).st_size == 0:
                     raise InvalidModel(f"{name}: the file is empty; a .tflite file is required")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                own = os.dup(file.fileno()) if hasattr(os, "preadv") else None
         except FileNotFoundError:
             raise NotFound(f"{name}: no such file; give the path of a .tflite file") from None
+        except InvalidModel:
+            raise
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InvalidModel(f"{name}: {reason}; a readable .tflite file is required") from None
-        return cls(mapped, os.path.abspath(name))
+        return cls(mapped, os.path.abspath(name), own)
+
+    def _close(self, close: Callable[[int], None] = os.close) -> None:
+        file, self._file = getattr(self, "_file", None), None
+        if file is not None:
+            close(file)
+
+    __del__ = _close
 
     def bytes(self, start: int, stop: int) -> Bytes:
         """Read-only uint8 view of the bytes ``start:stop``."""
         return self._view[start:stop]
+
+    def load(self, start: int, stop: int) -> Bytes:
+        """Bytes ``start:stop`` in memory of their own; twice as fast as the map for who looks at them once.
+
+        A page of the map costs more to enter and to leave than to copy, and stays resident in between.
+
+        Raises
+        ------
+        InvalidModel
+            If the file has become shorter.
+        """
+        if self._file is None:
+            return self.bytes(start, stop)
+        loaded = np.empty(stop - start, np.uint8)
+        done = 0
+        while done < loaded.size:
+            count = os.preadv(self._file, [loaded[done:].data], start + done)
+            if not count:
+                raise InvalidModel(f"{self.path}: the file became shorter while it was read; read it again")
+            done += count
+        return loaded
 
     def is_file(self, path: str) -> bool:
         """Whether ``path`` names the very file that is mapped here."""
@@ -80,6 +114,7 @@ class Source:
             return
         mapped, self._map = self._map, None
         self._view = np.frombuffer(self._view.tobytes(), np.uint8)
+        self._close()
         try:
             mapped.close()
         except BufferError:

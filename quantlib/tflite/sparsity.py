@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
 
+from .tensor import shaped
+
 if TYPE_CHECKING:
     from quantlib.numerics import ElementType
 
@@ -63,6 +65,7 @@ def densify(
     stored = raw.size // kind.storage.itemsize
     if count > _EXPANSION * max(stored, 1024):
         raise InvalidValue(f"{where}: {stored:,} stored elements can't stand for a tensor of shape {list(shape)}")
+    _check_sizes(dict(zip(order, levels, strict=True)), blocks, shape, where)
     coordinates, nodes = _walk(levels, max(count, 1), where)
     if nodes > stored:
         raise InvalidValue(f"{where}: {nodes:,} sparse elements are due and {stored:,} stored")
@@ -76,7 +79,23 @@ def densify(
     dense = np.zeros(count, kind.storage)
     dense[index] = raw[: nodes * kind.storage.itemsize].copy().view(kind.storage)
     dense.flags.writeable = False
-    return dense.reshape(shape)
+    return shaped(dense, shape, where)
+
+
+def _check_sizes(level: dict[int, Table], blocks: list[int], shape: tuple[int, ...], where: str) -> None:
+    """Check that dense levels and blocks together are as long as the dimensions that they make up."""
+    length = list(shape)
+    for j, d in enumerate(blocks):
+        size = level[len(shape) + j].dense_size
+        if size < 1 or length[d] % size:
+            raise InvalidValue(f"{where}: blocks of {size} along dimension {d} of shape {list(shape)} don't fit it")
+        length[d] //= size
+    for d, size in enumerate(length):
+        if level[d].format != _CSR and level[d].dense_size != size:
+            raise InvalidValue(
+                f"{where}: a dense level of {level[d].dense_size:,} where dimension {d} of shape {list(shape)} needs "
+                f"{size:,}"
+            )
 
 
 def _walk(levels: tuple[Table, ...], limit: int, where: str) -> tuple[list[npt.NDArray[np.int64]], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from quantlib.errors import InvalidValue
 
 from .data import Data, Inline
-from .schema import Layout, layout, union_members
+from .schema import SCALARS, Layout, Slot, layout, union_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+_FLOAT = struct.Struct("<f")
 
 
 class Table:
@@ -33,7 +36,7 @@ class Table:
     Raises
     ------
     InvalidValue
-        If the schema has no such table or field.
+        If the schema has no such table or field, or the field can't hold a value.
 
     Examples
     --------
@@ -126,28 +129,86 @@ def _normal(known: Layout, name: str, value: Any) -> Any:
     if at is None:
         raise InvalidValue(f"{known.name} has no field {name!r}; it has {', '.join(known.index) or 'none'}")
     slot = known.slots[at]
+    where = f"{known.name}.{name}"
     if slot.kind == "scalar":
-        return {"bool": bool, "float32": float}.get(slot.type, int)(value)
-    if slot.kind in ("tables", "strings"):
-        return tuple(value)
+        return _scalar(slot, value, where)
+    if slot.kind == "string":
+        return _string(value, where)
+    if slot.kind == "strings":
+        return tuple(_string(v, where) for v in value)
     if slot.kind == "scalars":
-        if known.name == "Buffer" or isinstance(value, Data):
-            return value if isinstance(value, Data) else Inline(value)
-        array = np.asarray(value, dtype=slot.type)
-        if array.flags.writeable:
-            array = array.copy()
-            array.flags.writeable = False
-        return array.reshape(-1)
-    if slot.kind == "union" and value.kind not in union_members(slot.type):
-        raise InvalidValue(f"{known.name}.{name} can't hold a {value.kind}")
+        return _scalars(known, slot, value, where)
+    if slot.kind == "tables":
+        return tuple(_member(v, (slot.type,), where) for v in value)
+    if slot.kind == "union type":
+        return _scalar(slot, value, where)
+    return _member(value, union_members(slot.type) if slot.kind == "union" else (slot.type,), where)
+
+
+def _scalar(slot: Slot, value: Any, where: str) -> bool | int | float:
+    if slot.type == "bool":
+        return bool(value)
+    if slot.type == "float32":
+        return _single(float(value), where)
+    code, _ = SCALARS.get(slot.type, ("B", 1))
+    number = int(value)
+    try:
+        struct.pack(f"<{code}", number)
+    except struct.error:
+        raise InvalidValue(f"{where}: {number} doesn't fit {slot.type}; nothing else can be stored there") from None
+    return number
+
+
+def _single(value: float, where: str) -> float:
+    """Return the float32 that is nearest to a value, as Python's float: what a file gives back."""
+    try:
+        return float(_FLOAT.unpack(_FLOAT.pack(value))[0])
+    except OverflowError:
+        raise InvalidValue(f"{where}: {value} doesn't fit float32; nothing else can be stored there") from None
+
+
+def _string(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidValue(f"{where}: a {type(value).__name__} where text is required")
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidValue(f"{where}: {value!r} can't be stored as UTF-8") from None
+    return value
+
+
+def _scalars(known: Layout, slot: Slot, value: Any, where: str) -> Any:
+    if known.name == "Buffer":
+        return value if isinstance(value, Data) else Inline(value)
+    given = value.numpy() if isinstance(value, Data) else value
+    try:
+        array = np.asarray(given, dtype=slot.type)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise InvalidValue(f"{where}: {error}; values of {slot.type} are required") from None
+    if isinstance(given, np.ndarray) and given.dtype.kind in "iu" and not np.array_equal(array, given):
+        raise InvalidValue(f"{where}: values of {given.dtype} that don't fit {slot.type}")
+    if array.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+    return array.reshape(-1)
+
+
+def _member(value: Any, kinds: tuple[str, ...], where: str) -> Table:
+    if not isinstance(value, Table) or value.kind not in kinds:
+        held = value.kind if isinstance(value, Table) else type(value).__name__
+        raise InvalidValue(
+            f"{where} can't hold a {held}; {kinds[0] if len(kinds) == 1 else 'a union member'} is required"
+        )
     return value
 
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.shape == b.shape and a.tobytes() == b.tobytes()
-    if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
-        return math.isnan(b)
+    if isinstance(a, float) and isinstance(b, float):
+        return (a == b and math.copysign(1, a) == math.copysign(1, b)) or (math.isnan(a) and math.isnan(b))
+    if isinstance(a, Data):
+        return isinstance(b, Data) and a == b
     return type(a) is type(b) and bool(a == b)
 
 

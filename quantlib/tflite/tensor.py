@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,12 @@ class Quantization:
     quantized_dimension: int = 0
     block_size: int = 0
 
+    def __post_init__(self) -> None:
+        for name, dtype in (("scale", np.float32), ("zero_point", np.int64)):
+            array = np.array(getattr(self, name), dtype, ndmin=1)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Quantization):
             return NotImplemented
@@ -64,7 +71,7 @@ class Quantization:
         return cls(affine.scale.reshape(-1), affine.zero_point.reshape(-1), axis)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tensor:
     """One tensor of a model.
 
@@ -154,6 +161,10 @@ class Tensor:
             If the tensor isn't a constant, NumPy has no such type, or the buffer is shorter than its shape.
         """
         data = self.data
+        if data is None and self.table.external_buffer:
+            raise InvalidValue(
+                f"{self}: its values stand in another file, which the model names; this one lacks them"
+            )
         if data is None:
             raise InvalidValue(f"{self}: not a constant, so it has no values; run the model to see them")
         kind = element_type(self.type)
@@ -174,23 +185,33 @@ class Tensor:
             As `numpy`, and where integers carry no scale.
         """
         stored, kind = self.numpy(), element_type(self.type)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is infinite, as the scale says
+            return self._real(stored, kind)
+
+    def _real(self, stored: npt.NDArray[Any], kind: ElementType) -> npt.NDArray[np.float32]:
         if kind.kind == "float":
-            return from_bfloat16(stored) if self.type == "BFLOAT16" else stored.astype(np.float32, copy=False)
+            if self.type == "BFLOAT16":
+                return from_bfloat16(stored)
+            if stored.dtype.kind != "f":
+                raise InvalidValue(f"{self}: {self.type} can't be converted yet; its bits are in numpy()")
+            return stored.astype(np.float32, copy=False)
         quantization = self.quantization
         if quantization is None:
             raise InvalidValue(f"{self}: {self.type} without a scale has no real values; read numpy() instead")
         if quantization.block_size:
-            scale = np.repeat(quantization.scale.reshape(*self.shape[:-1], -1), quantization.block_size, axis=-1)
-            points = np.repeat(
-                quantization.zero_point.reshape(*self.shape[:-1], -1), quantization.block_size, axis=-1
-            )
-            return ((stored - points) * scale).astype(np.float32)
+            blocks = stored.reshape(-1, quantization.block_size).astype(np.float32)
+            blocks -= quantization.zero_point[:, None].astype(np.float32)
+            blocks *= quantization.scale[:, None]
+            return blocks.reshape(self.shape)
         several = quantization.scale.size > 1
         granularity = PerAxis(quantization.quantized_dimension) if several else PerTensor()
         return dequantize(stored, Affine(kind, quantization.scale, quantization.zero_point, granularity))
 
     def __str__(self) -> str:
         return f"tensor {self.name!r} ({self.subgraph}, {self.index})"
+
+    def __repr__(self) -> str:
+        return f"<{self}: {self.type} {list(self.shape)}>"
 
 
 def values_of(raw: npt.NDArray[np.uint8], kind: ElementType, shape: tuple[int, ...], where: str) -> npt.NDArray[Any]:
@@ -219,25 +240,49 @@ def values_of(raw: npt.NDArray[np.uint8], kind: ElementType, shape: tuple[int, .
     if kind.bits < 8:
         values = unpack(raw[:need], kind, count)
         values.flags.writeable = False
-        return values.reshape(shape)
+        return shaped(values, shape, where)
     storage = np.dtype(kind.storage)
     flat = raw[:need]
     if flat.ctypes.data % storage.alignment:
         flat = flat.copy()
         flat.flags.writeable = False
-    return flat.view(storage).reshape(shape)
+    return shaped(flat.view(storage), shape, where)
+
+
+def shaped(flat: npt.NDArray[Any], shape: tuple[int, ...], where: str) -> npt.NDArray[Any]:
+    """Bring as many values as a shape has into it.
+
+    Raises
+    ------
+    InvalidValue
+        If NumPy has no arrays of that many dimensions, or of that size beside an empty dimension.
+    """
+    try:
+        return flat.reshape(shape)
+    except ValueError:
+        raise InvalidValue(f"{where}: shape {list(shape)} is beyond what NumPy holds; read .data instead") from None
 
 
 def _blockwise(tensor: Tensor, details: Table) -> Quantization:
     """Scales of a blockwise tensor, which stand in a tensor of their own."""
-    count = len(tensor.model.subgraphs[tensor.subgraph].tensors)
-    if not 0 <= details.scales < count or not -1 <= details.zero_points < count or details.block_size < 1:
+    if details.block_shape is not None and details.block_shape.size:
+        raise InvalidValue(f"{tensor}: blocks of shape {details.block_shape.tolist()} aren't known; read .table")
+    table = Tensor(tensor.model, tensor.subgraph, details.scales)
+    if element_type(table.type).kind != "float":
+        raise InvalidValue(f"{tensor}: its blockwise scales, {table}, are {table.type}; a float type is required")
+    scale = table.real().reshape(-1)
+    shape, block = tensor.shape, details.block_size
+    if not shape or block < 1 or shape[-1] % block or scale.size != math.prod(shape) // block:
         raise InvalidValue(
-            f"{tensor}: blockwise scales in tensor {details.scales}, {details.block_size} a block: out of range"
+            f"{tensor}: {scale.size:,} scales for blocks of {block} along the last axis of {list(shape)}; one a "
+            "block is required"
         )
-    scale = Tensor(tensor.model, tensor.subgraph, details.scales).real().reshape(-1)
-    if details.zero_points > 0:
-        points = Tensor(tensor.model, tensor.subgraph, details.zero_points).numpy().reshape(-1).astype(np.int64)
-    else:
-        points = np.zeros(scale.size, np.int64)
-    return Quantization(scale, points, 0, details.block_size)
+    if details.zero_points <= 0:  # 0 is what the schema has where a writer leaves the field out
+        return Quantization(scale, np.zeros(scale.size, np.int64), 0, block)
+    table = Tensor(tensor.model, tensor.subgraph, details.zero_points)
+    if not element_type(table.type).is_integer or math.prod(table.shape) != scale.size:
+        raise InvalidValue(
+            f"{tensor}: its blockwise zero points, {table}, are {table.type} {list(table.shape)}; {scale.size:,} "
+            "integers are required, one a block"
+        )
+    return Quantization(scale, table.numpy().reshape(-1).astype(np.int64), 0, block)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from .data import Data
     from .model import Model
+
+_T = TypeVar("_T")
 
 #: Bytes of output that one task produces: small enough for the cache, large enough to cost no scheduling.
 PIECE = 1 << 20
@@ -139,16 +141,42 @@ def _fill(handle: int, layout: FileLayout, progress: Callable[[int], object] | N
         for piece in _pieces(layout):
             task(piece)
         return
-    from concurrent.futures import ThreadPoolExecutor
+    _in_threads(task, _pieces(layout), workers)
 
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(task, piece) for piece in _pieces(layout)]
+
+def _in_threads(task: Callable[[_T], object], items: Iterator[_T], workers: int) -> None:
+    """Do a task for each item; after an exception, which is raised, no further item is begun.
+
+    Items are taken one by one as threads get to them: a queue of all would grow with the file.
+    """
+    lock = threading.Lock()
+    failed: list[BaseException] = []
+
+    def work() -> None:
         try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            while not failed:
+                with lock:
+                    item = next(items, None)
+                if item is None:
+                    return
+                task(item)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers - 1)]
+    try:
+        for thread in threads:
+            thread.start()
+        work()
+        for thread in threads:
+            thread.join()
+    except BaseException as error:
+        # An interrupt while waiting: the file must not be closed under a thread that still writes to it.
+        failed.append(error)
+        for thread in threads:
+            thread.join()
+    if failed:
+        raise failed[0]
 
 
 def _write_at(handle: int, piece: Bytes, at: int, lock: threading.Lock) -> None:

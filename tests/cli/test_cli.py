@@ -123,7 +123,7 @@ def bad(tmp_path: Path) -> Path:
         ("plan {demo} --recipe dynamic --skip-type CONV_3D", "matches no operator type"),
         ("quantize {demo} -o {bad}/none/o --recipe dynamic", "none: no such folder"),
         ("quantize {demo} -o {bad}/folder --recipe dynamic", "not a regular file"),
-        ("quantize {demo} -o {bad}/o --recipe float16 --range mse", "--range says nothing to float16"),
+        ("quantize {demo} -o {bad}/o --recipe float16 --range mse", "say nothing to mode 'float16'"),
         ("quantize {demo} -o {bad}/o --recipe dynamic --asymmetric", "require zero point 0"),
         ("quantize {demo} -o {bad}/o --recipe dynamic --granularity block", "has kernels with blocks"),
         ("quantize {demo} --recipe dynamic", "-o/--output"),

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_numerics_affine import LAYOUTS
 
 from quantlib.errors import InvalidRange, InvalidValue
 from quantlib.numerics import (
@@ -25,6 +24,7 @@ from quantlib.numerics import (
     weight_range,
 )
 from quantlib.numerics._blocks import BLOCK
+from tests.support.layouts import LAYOUTS
 
 NORMAL = np.finfo(np.float32).smallest_normal
 FLT_MAX = float(np.finfo(np.float32).max)

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 
 from quantlib.numerics import pack
-from quantlib.tflite import Draft, GraphDraft, Inline, Model, Table, plan_layout, read
-
-RUNNABLE_ALONE = "RELU"
+from quantlib.tflite import Draft, GraphDraft, Model, Table, plan_layout
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -267,6 +265,7 @@ def annotated() -> Model:
     graph.append(draft.operator("TANH", [h], [y], debug_metadata_index=0))
     graph.inputs, graph.outputs = [x], [y]
     graph.table = graph.table.replace(debug_metadata_index=7)
+    draft = Draft(draft.done())  # dependencies name operators that stand already
     draft.set_metadata("model_control_dependencies", CONTROL_DEPENDENCIES)
     draft.set_metadata("opaque", bytes(range(200)))
     draft.metadata.append(Table("Metadata", name="opaque_too", buffer=draft.metadata[-1].buffer))
@@ -416,6 +415,7 @@ def two_axes() -> Model:
     variant = Table("VariantSubType", shape=[2, 3], type=1, has_rank=True)
     graph.tensors.append(Table("Tensor", type=14, variant_tensors=[variant, variant]))
     graph.tensors.append(Table("Tensor", name="elsewhere", type=0, shape=[4], external_buffer=5))
+    graph.outputs += [len(graph.tensors) - 2, len(graph.tensors) - 1]
     model = draft.done()
     root = model.root.replace(
         external_buffer_groups=[Table("ExternalBufferGroup", name="weights.bin")],
@@ -452,26 +452,9 @@ BUILT: Mapping[str, Callable[[], Model | bytes]] = MappingProxyType(
     }
 )
 
-#: LiteRT doesn't run these: an operator that it hasn't got, or details that it refuses.
-NOT_RUNNABLE: Mapping[str, str] = MappingProxyType(
-    {
-        "custom_operator": "a custom operator",
-        "large_options": "a custom operator",
-    }
-)
-
 
 @cache
 def built(name: str) -> bytes:
     """File of a model of `BUILT`."""
     made = BUILT[name]()
     return made if isinstance(made, bytes) else made.to_bytes()
-
-
-def again(raw: bytes) -> bytes:
-    """Bytes of a model read and rebuilt, table by table."""
-    return read(raw).to_bytes(rebuild=True)
-
-
-def inline(data: bytes) -> Inline:
-    return Inline(data)

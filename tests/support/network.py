@@ -21,7 +21,7 @@ class Network:
     >>> x = net.input("x", (1, 8))
     >>> y = net.fully_connected("fc", x, np.ones((4, 8), np.float32))
     >>> print(net.done(y))
-    Model: 1 operators, 1 subgraph, 2 constants, 144 bytes of weights
+    Model: 1 operator, 1 subgraph, 2 constants, 144 bytes of constants
     """
 
     def __init__(self) -> None:
