@@ -32,7 +32,20 @@ __all__ = [
 ]
 
 #: The folders of this room; each has a ``rows.py``, and a ``floating.py`` where NumPy can run its operators.
-FAMILIES = ("convolution", "matmul", "movement", "recurrent")
+FAMILIES = (
+    "activation",
+    "convolution",
+    "detection",
+    "elementwise",
+    "matmul",
+    "movement",
+    "normalization",
+    "pooling",
+    "quantization",
+    "recurrent",
+    "reduction",
+    "resize",
+)
 
 
 @cache

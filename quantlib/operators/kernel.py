@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
 
+from quantlib.errors import InvalidValue
 from quantlib.tflite import Table
 
 Array = npt.NDArray[Any]
+
+_NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +30,25 @@ class Call:
         The operator's options, with the schema's defaults where it has none.
     types : tuple of str
         Element type of each output, such as ``FLOAT32``.
+    attributes : mapping of str to Any
+        Options of a custom operator, decoded (`quantlib.tflite.decode_flexbuffer`); empty for the others.
     """
 
     inputs: tuple[Array | None, ...]
     options: Table
     types: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=lambda: _NO_ATTRIBUTES)
+
+    def operand(self, index: int) -> Array:
+        """An operand that must be there."""
+        array = self.optional(index)
+        if array is None:
+            raise InvalidValue(f"operand {index} is left out; it is required")
+        return array
+
+    def optional(self, index: int) -> Array | None:
+        """An operand, or None where it is left out or the operator has fewer."""
+        return self.inputs[index] if index < len(self.inputs) else None
 
 
 #: A kernel computes all outputs. An output may be a view of an input: nobody writes to either.

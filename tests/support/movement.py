@@ -464,9 +464,14 @@ def _sparse_to_dense(draw):
     return Case([indices, vector(shape), found, values(draw, (), kind)], constant(draw, 1), types=(type_name(found),))
 
 
+def uncancelled(x):
+    """Floats of one sign: the rounding of their sum, in whatever order, is small beside it."""
+    return np.abs(x) if x.dtype == np.float32 else x
+
+
 @case("SEGMENT_SUM")
 def _segment_sum(draw):
-    x = tensor(draw, 1, 3, ("float32", "int32"), most=8)
+    x = uncancelled(tensor(draw, 1, 3, ("float32", "int32"), most=8))
     steps = [0] + [draw(st.integers(0, 1)) for _ in range(x.shape[0] - 1)]
     return Case([x, vector(np.cumsum(steps))], constant(draw, 1), steps=4)
 
@@ -474,7 +479,7 @@ def _segment_sum(draw):
 @case("UNSORTED_SEGMENT_MAX", "UNSORTED_SEGMENT_MIN", "UNSORTED_SEGMENT_PROD", "UNSORTED_SEGMENT_SUM")
 def _unsorted_segment(draw):
     x = tensor(draw, 1, 3, ("float32", "int32"), most=6)
-    x = x if x.dtype == np.float32 else x % 7
+    x = uncancelled(x) if x.dtype == np.float32 else x % 7
     ids = x.shape[: draw(st.integers(1, x.ndim))]
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     count = draw(st.integers(1, 5))

@@ -25,6 +25,6 @@ ROWS = (
     _row("BIDIRECTIONAL_SEQUENCE_LSTM", "BidirectionalSequenceLSTMOptions", _BIDIRECTIONAL_LSTM),
     _row("RNN", "RNNOptions", (1, 2)),
     _row("UNIDIRECTIONAL_SEQUENCE_RNN", "SequenceRNNOptions", (1, 2)),
-    _row("BIDIRECTIONAL_SEQUENCE_RNN", "BidirectionalSequenceRNNOptions", (1, 2, 4, 5, 10, 11)),
+    _row("BIDIRECTIONAL_SEQUENCE_RNN", "BidirectionalSequenceRNNOptions", (1, 2, 5, 6, 10, 11)),
     _row("SVDF", "SVDFOptions", (1, 2)),
 )

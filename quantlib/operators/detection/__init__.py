@@ -1,0 +1,1 @@
+"""Detection: from boxes and scores to the few that are kept."""

@@ -1,0 +1,1 @@
+"""Pools over windows of height and width."""

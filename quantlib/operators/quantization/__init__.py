@@ -1,0 +1,1 @@
+"""Operators between float and integer types."""
