@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from quantlib.errors import InvalidValue, NotFound
-from quantlib.tflite import Model, Quantization, read
+from quantlib.tflite import Draft, Model, Quantization, read
 from tests.support import litert
-from tests.support.models import built, parameters, weights
+from tests.support.models import built, weights
 
 
 def others(model: Model, but: str) -> list[tuple[str, Any]]:
@@ -208,8 +208,12 @@ def test_names_that_are_not_unique() -> None:
 
 
 def test_informational_ranges_are_kept() -> None:
-    model = read(built("custom_quantization"))
-    tensor = model.tensor("x")
-    assert tensor.table.quantization.details.kind == "CustomQuantization"
-    table = parameters(1.0)
-    assert table.min is None
+    draft = Draft(read(built("convolution")))
+    w = draft.model.tensor("w")
+    table = w.table.quantization.replace(min=[-1.0], max=[2.0])
+    draft.graphs[0].tensors[w.index] = w.table.replace(quantization=table)
+    quantization = Quantization(np.ones(1, np.float32), np.zeros(1, np.int64))
+    changed = read(draft.done().replace("w", quantization=quantization).to_bytes()).tensor("w")
+    assert changed.quantization == quantization
+    kept = changed.table.quantization
+    assert (kept.min.tolist(), kept.max.tolist()) == ([-1.0], [2.0])

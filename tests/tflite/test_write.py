@@ -365,3 +365,14 @@ def test_deferred_data_of_another_length_or_type_is_refused(wrong: Any) -> None:
     data = Deferred(100, lambda start, stop: wrong)
     with pytest.raises(InvalidValue, match="deferred buffer gave"):
         data.read(0, 100)
+
+
+def test_systems_without_positioned_reads_and_writes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = large().to_bytes()
+    for call in ("pwrite", "pwritev", "pread", "preadv", "posix_fallocate"):
+        monkeypatch.delattr(os, call, raising=False)
+    large().write(folder / "m.tflite")
+    assert (folder / "m.tflite").read_bytes() == expected
+    model = read(folder / "m.tflite")
+    model.write(folder / "again.tflite", rebuild=True)
+    assert (folder / "again.tflite").read_bytes() == expected
