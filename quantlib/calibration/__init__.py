@@ -1,0 +1,58 @@
+"""Calibration: named arrays in, ranges out.
+
+This room knows no model: a tensor is a (subgraph, index) with a name, and its values are arrays. States are
+values; but for moving averages, merging them gives the same bits in every order and grouping.
+
+===========  ===================================================================================================
+states       `MinMaxState`, `HistogramState`, `MovingAverageState`, `Channels`, `OBSERVERS`, `new_state`
+statistics   `Collector`, `Statistics`, `merge`, `load`, `Key`
+ranges       `MinMax`, `Percentile`, `Entropy`, `MSE`, `RangeChooser`, `RANGES`
+findings     `Finding`, `findings`, `tail_ratio`, `SampleWatch`, `sample_findings`
+===========  ===================================================================================================
+
+Examples
+--------
+>>> import numpy as np
+>>> collector = Collector("0" * 64, {(0, 7): "relu"})
+>>> for sample in np.random.default_rng(0).normal(size=(100, 4, 4, 8)).astype(np.float32):
+...     collector.observe((0, 7), np.maximum(sample, 0))
+...     collector.end_sample()
+>>> statistics = collector.finish()
+>>> lo, hi = statistics.choose("relu", Percentile(99.9))
+>>> print(lo, round(hi, 3), round(statistics["relu"].max, 3))
+0.0 3.141 3.946
+"""
+
+from __future__ import annotations
+
+from .channels import Channels
+from .collector import Collector
+from .mistakes import Finding, SampleWatch, findings, sample_findings, tail_ratio
+from .ranges import MSE, RANGES, Entropy, MinMax, Percentile, RangeChooser
+from .states import OBSERVERS, HistogramState, MinMaxState, MovingAverageState, new_state
+from .statistics import Key, Statistics, load, merge
+
+__all__ = [
+    "MSE",
+    "OBSERVERS",
+    "RANGES",
+    "Channels",
+    "Collector",
+    "Entropy",
+    "Finding",
+    "HistogramState",
+    "Key",
+    "MinMax",
+    "MinMaxState",
+    "MovingAverageState",
+    "Percentile",
+    "RangeChooser",
+    "SampleWatch",
+    "Statistics",
+    "findings",
+    "load",
+    "merge",
+    "new_state",
+    "sample_findings",
+    "tail_ratio",
+]
