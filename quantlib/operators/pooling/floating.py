@@ -45,7 +45,12 @@ def _reduce(x: Array, axes: Sequence[Axis], ufunc: np.ufunc, start: float, dtype
             continue
         out = np.full((*x.shape[:place], axis.count, *x.shape[place + 1 :]), start, dtype)
         lead = (slice(None),) * place
-        for tap in range(axis.kernel):
+        # only taps that meet the input: a kernel may be far larger
+        first, stop = (
+            max(0, axis.before - (axis.count - 1) * axis.stride),
+            min(axis.kernel, axis.length + axis.before),
+        )
+        for tap in range(first, stop):
             targets, sources = axis.valid(tap)
             if targets.stop > targets.start:
                 part = out[(*lead, targets)]
