@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEER := .venv-peer
 BENCH := build/bench
 
-.PHONY: demo test check bench docs fuzz format clean
+.PHONY: demo test check bench accuracy docs fuzz format clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,9 @@ $(PEER)/.made:
 	$(PYTHON) -m venv $(PEER)
 	$(PEER)/bin/python -m pip install --quiet litert-quantizer==0.11.0 || true
 	@touch $@
+
+accuracy: $(VENV)/.litert
+	$(BIN)/python -m benchmarks.accuracy
 
 bench: $(VENV)/.litert $(PEER)/.made
 	$(BIN)/python -m benchmarks --peer-python $(PEER)/bin/python --out $(BENCH)

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import LAYER_BYTES
-from .measure import Job, Result, alternate
+from . import LAYER_BYTES, calibration
+from .measure import Job, Result, alternate, environment
 from .report import MIB, as_json, markdown
 
 MODES = ("dynamic", "weight-only", "float16")
@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--no-peer", action="store_true", help="leave the peer out")
     parser.add_argument("--mobilenet", type=Path, default=_mobilenet(), help="MobileNet V2; one is made otherwise")
-    parser.add_argument("--skip", nargs="*", choices=["mobilenet", "imports"], default=[])
+    parser.add_argument("--skip", nargs="*", choices=["mobilenet", "imports", "calibration"], default=[])
     parser.add_argument("--quick", action="store_true", help="64 MiB and 3 repetitions: does it all work?")
     options = parser.parse_args()
     if options.quick:
@@ -60,8 +60,8 @@ def _options() -> argparse.Namespace:
 
 
 def _mobilenet() -> Path:
-    folder = os.environ.get("QUANTLIB_SHARED") or Path(__file__).parents[2] / "shared" / "models"
-    return Path(folder) / MOBILENET
+    folder = os.environ.get("QUANTLIB_SHARED") or Path(__file__).parents[2] / "shared"
+    return Path(folder) / "models" / MOBILENET
 
 
 class Bench:
@@ -155,6 +155,12 @@ class Bench:
         jobs = [Job(name, [sys.executable, "-c", code]) for name, code in IMPORTS.items()]
         return _facts(self._run("imports", jobs, self.options.import_repetitions), "numpy")
 
+    def calibration(self) -> dict[str, Any]:
+        """Measure how fast ranges are found, on a made MobileNet V2: the peer can't calibrate the trained file."""
+        source = self.model("mobilenet", "mobilenet_v2_made.tflite")
+        repetitions = min(3, self.options.repetitions)
+        return calibration.measure(source, self.work, self.peer, repetitions, environment(self.work), _say)
+
     def _run(self, what: str, jobs: list[Job], repetitions: int, source: Path | None = None) -> dict[str, Result]:
         prime = source if self.ram else None
         return alternate(jobs, repetitions, self.work, prime, lambda text: _say(f"{what}: {text}"))
@@ -213,6 +219,8 @@ def main() -> int:
             report["mobilenet"] = bench.mobilenet()
         if "imports" not in options.skip:
             report["imports"] = bench.imports()
+        if "calibration" not in options.skip:
+            report["calibration"] = bench.calibration()
     finally:
         shutil.rmtree(work, ignore_errors=True)
     text = markdown(report)

@@ -94,6 +94,9 @@ class _Builder:
     def write(self, path: str) -> None:
         """Write the model."""
         self.graph.outputs = [self.last]
+        ends = (("inputs", "image", self.graph.inputs[0]), ("outputs", "result", self.last))
+        maps = {which: [Table("TensorMap", name=name, tensor_index=index)] for which, name, index in ends}
+        self.draft.signatures.append(Table("SignatureDef", signature_key="serving_default", **maps))
         self.draft.done().write(path)
 
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from . import LAYER_BYTES
+from . import LAYER_BYTES, calibration
 from .measure import Result
 
 MIB = 1 << 20
@@ -48,6 +48,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         lines += ["## MobileNet V2, dynamic, from the shell", "", *_against_peer(report["mobilenet"]), ""]
     if "imports" in report:
         lines += ["## Import", "", *_imports(report["imports"]), ""]
+    if "calibration" in report:
+        lines += ["## Calibration of MobileNet V2", "", *calibration.markdown(report["calibration"]), ""]
     return "\n".join(lines)
 
 

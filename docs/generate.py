@@ -16,12 +16,23 @@ from dataclasses import fields
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import quantlib
 from quantlib import cli, errors
-from quantlib.operators import OperatorRow, Signature, Weight, operator_version, rows
+from quantlib.operators import (
+    FAMILIES,
+    OperatorRow,
+    Signature,
+    Weight,
+    family,
+    kernel,
+    operator_version,
+    rows,
+)
 from quantlib.recipes import PRESETS, Recipe
+from quantlib.runners.control import CONTROL
+from quantlib.tflite import builtin_operators
 
 DOCS = Path(__file__).parent
 _PART = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
@@ -53,7 +64,16 @@ def summary(thing: object) -> str:
 
 def operator_table() -> str:
     """Operators with weights, as the rows have them."""
-    head = ("operator", "operands", "channel axis", "from", "direct types", "direct scales", "version")
+    head = (
+        "operator",
+        "operands",
+        "channel axis",
+        "from",
+        "direct types",
+        "direct scales",
+        "version",
+        "NumPy runs it",
+    )
     return table(head, (_operator(row) for row in sorted(rows().values(), key=lambda r: r.name) if row.weights))
 
 
@@ -67,6 +87,7 @@ def _operator(row: OperatorRow) -> tuple[str, ...]:
         ", ".join(first.hybrid) or "none",
         _scales(row, first),
         "; ".join(_versions(row, first)),
+        "yes" if kernel(row.name) else "no",
     )
 
 
@@ -109,6 +130,26 @@ def _signature(row: OperatorRow, kind: str, per_channel: bool) -> Signature:
     types = tuple(kind if i in weights else "float32" for i in range(max(*weights, row.bias or 0) + 1))
     options = {"asymmetric_quantize_inputs": True} if row.asymmetric_inputs else {}
     return Signature(row.name, types, ("float32",), options=options, per_channel=per_channel)
+
+
+def runnable_table() -> str:
+    """Operators that the NumPy runner has, by folder; and all others of the schema."""
+    known = (*builtin_operators(), *(name for name in rows() if name not in builtin_operators()))
+    found: dict[str, list[str]] = {folder: [] for folder in FAMILIES}
+    for name in known:
+        folder = family(name)
+        if folder is not None and kernel(name) is not None:
+            found[folder].append(name)
+    found["between types"] = [name for name in known if name in ("QUANTIZE", "DENSIFY")]
+    found["control flow and variables"] = list(CONTROL)
+    runnable = {name for names in found.values() for name in names}
+    found["*not run*"] = [n for n in known if n not in runnable and n not in _NO_OPERATORS]
+    lines = [(name, str(len(names)), ", ".join(map(code, sorted(names)))) for name, names in found.items()]
+    return table(("family", "number", "operators"), lines)
+
+
+#: Codes that stand for something else than an operator.
+_NO_OPERATORS = ("CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES")
 
 
 # command-line.md
@@ -243,6 +284,12 @@ def _arguments(thing: Any) -> str:
 def _about(thing: object) -> str:
     if inspect.isroutine(thing) or inspect.isclass(thing) or inspect.ismodule(thing) or hasattr(thing, "__wrapped__"):
         return summary(thing)
+    if get_origin(thing) is Callable:
+        return "The type of a function."
+    if get_origin(thing) is tuple:
+        return f"The type {code(str(thing))}."
+    if isinstance(thing, tuple):
+        return "A tuple: " + ", ".join(map(code, thing)) + "."
     if isinstance(thing, Mapping):
         return "A mapping: " + ", ".join(map(code, thing)) + "."
     return (
@@ -256,17 +303,21 @@ def _members(union: object) -> str:
     return " or ".join(getattr(t, "__name__", str(t)) if not get_args(t) else str(t) for t in get_args(union))
 
 
+_VALUES = ("Model", "Tensor", "Quantization", "Recipe", "Plan", "Statistics")
+_DOORS = ("numerics", "calibration", "runners", "recipes", "operators", "tflite")
+
 PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "operators": operator_table,
+        "runnable": runnable_table,
         "commands": command_tables,
         "recipe-fields": recipe_fields,
         "presets": preset_table,
         "error-tree": error_tree,
         "errors": error_table,
         "names": front_table,
-        **{f"members-{v}": partial(member_table, v) for v in ("Model", "Tensor", "Quantization", "Recipe", "Plan")},
-        **{f"door-{d}": partial(door_table, f"quantlib.{d}") for d in ("numerics", "recipes", "operators", "tflite")},
+        **{f"members-{v}": partial(member_table, v) for v in _VALUES},
+        **{f"door-{d}": partial(door_table, f"quantlib.{d}") for d in _DOORS},
     }
 )
 

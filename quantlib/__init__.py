@@ -6,9 +6,11 @@
     model = ql.read("m.tflite")
     print(ql.plan(model, "dynamic"))
     ql.quantize(model, "dynamic").write("m_dynamic.tflite")
+    print(ql.calibrate(model, samples))
 
-Values: `Model` (with `Tensor` and `Quantization`), `Recipe`, `Plan`. Verbs: `read`, `plan`, `quantize`. Rooms:
-`numerics` (the mathematics, on plain arrays), `recipes`, `tflite` (the file), `operators`, `errors`.
+Values: `Model` (with `Tensor` and `Quantization`), `Recipe`, `Plan`, `Statistics`. Verbs: `read`, `plan`, `quantize`,
+`calibrate`, `run`. Rooms: `numerics` (the mathematics, on plain arrays), `recipes`, `calibration`, `ranges`,
+`runners`, `tflite` (the file), `operators`, `errors`.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import demo, errors, numerics, operators, recipes, tflite
-    from .api import plan, quantize
+    from . import calibration, demo, errors, numerics, operators, ranges, recipes, runners, tflite
+    from .api import calibrate, plan, quantize, run
+    from .calibration import Statistics
     from .errors import QuantlibError
     from .recipes import Plan, Recipe
     from .tflite import Model, Quantization, Tensor, read
@@ -30,20 +33,26 @@ __all__ = [
     "Quantization",
     "QuantlibError",
     "Recipe",
+    "Statistics",
     "Tensor",
     "__version__",
+    "calibrate",
+    "calibration",
     "demo",
     "errors",
     "numerics",
     "operators",
     "plan",
     "quantize",
+    "ranges",
     "read",
     "recipes",
+    "run",
+    "runners",
     "tflite",
 ]
 
-_ROOMS = ("demo", "errors", "numerics", "operators", "recipes", "tflite")
+_ROOMS = ("calibration", "demo", "errors", "numerics", "operators", "ranges", "recipes", "runners", "tflite")
 
 
 def __getattr__(name: str) -> Any:
@@ -53,10 +62,11 @@ def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
     homes = {
-        **dict.fromkeys(("plan", "quantize"), "api"),
+        **dict.fromkeys(("calibrate", "plan", "quantize", "run"), "api"),
         **dict.fromkeys(("Plan", "Recipe"), "recipes"),
         **dict.fromkeys(("Model", "Quantization", "Tensor", "read"), "tflite"),
         "QuantlibError": "errors",
+        "Statistics": "calibration",
     }
     if name not in homes:
         raise AttributeError(f"module 'quantlib' has no attribute {name!r}")

@@ -13,6 +13,7 @@ found, what is required, where, and what to do.
     │   ├── InvalidRecipe         a recipe, or a file with one
     │   └── InvalidRange          a range from which no scale can be computed
     ├── WriteFailed           the output could not be written; nothing was left behind  (OSError)
+    ├── WorkerFailed          a worker of an executor died, or raised what nobody expected  (OSError)
     └── MissingExtra          an optional dependency is not installed           (ImportError)
 
 `CalibrationWarning` (a UserWarning) is for data that looks like a mistake and can be used all the same.
@@ -51,6 +52,10 @@ class InvalidRange(InvalidValue):
 
 class WriteFailed(QuantlibError, OSError):
     """The output could not be written; what stood there before is untouched."""
+
+
+class WorkerFailed(QuantlibError, ChildProcessError):
+    """A worker of an executor died, or raised what nobody expected; the message says at which samples."""
 
 
 class MissingExtra(QuantlibError, ImportError):

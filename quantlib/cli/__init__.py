@@ -16,6 +16,8 @@ from quantlib.errors import QuantlibError
 
 #: Commands that multiply no matrices, unless they calibrate.
 _WITHOUT_PRODUCTS = ("inspect", "plan", "quantize")
+#: Commands that share samples out to threads or processes, each with products of its own.
+_PARALLEL = ("calibrate",)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,19 +28,21 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import inspect, plan, quantize  # here, since NumPy comes with them
+    from . import calibrate, inspect, plan, quantize, run  # here, since NumPy comes with them
 
     parser = _Parser(prog="quantlib", description="Post-training quantization of .tflite files.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"quantlib {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for command in (inspect, plan, quantize):
+    for command in (inspect, calibrate, quantize, plan, run):
         command.add_parser(commands)
     return parser
 
 
 def _spare_threads(words: Sequence[str]) -> None:
     """Let NumPy's OpenBLAS start no threads that nobody needs: they spin for as long as all imports take."""
-    if words and words[0] in _WITHOUT_PRODUCTS and not any(w.startswith("--data") for w in words):
+    if not words:
+        return
+    if words[0] in _PARALLEL or (words[0] in _WITHOUT_PRODUCTS and not any(w.startswith("--data") for w in words)):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -3,22 +3,96 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from quantlib.errors import InvalidValue, WriteFailed
 from quantlib.recipes import PRESETS, Recipe, by_name, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    import numpy.typing as npt
+
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the model, its samples, and the options of a runner."""
+    parser.add_argument("model", metavar="MODEL", nargs=None if required else "?", help="a .tflite file")
+    parser.add_argument(
+        "--data",
+        required=required,
+        metavar="DATA",
+        help="samples: an .npz with an array for each input, an .npy, or a folder of those",
+    )
+    parser.add_argument("--runner", choices=["numpy", "litert"], help="what runs the model; numpy by default")
+    parser.add_argument("--signature", metavar="S", help="which signature to run, where there are several")
+    parser.add_argument("--sequence", action="store_true", help="keep recurrent state from one sample to the next")
+
+
+def require_together(
+    options: argparse.Namespace, what: str, *, all_of: tuple[str, ...] = (), none_of: tuple[str, ...] = ()
+) -> None:
+    """Refuse options that are missing, or that say nothing beside another one."""
+    flags = {name: "MODEL" if name == "model" else f"--{name.replace('_', '-')}" for name in (*all_of, *none_of)}
+    missing = [flags[name] for name in all_of if not getattr(options, name)]
+    if missing:
+        raise InvalidValue(f"{' and '.join(missing)} missing; see quantlib {options.command} --help")
+    odd = [flags[name] for name in none_of if getattr(options, name)]
+    if odd:
+        raise InvalidValue(f"{', '.join(odd)} says nothing beside {what}; leave it out")
+
+
+def require_folder(path: str) -> None:
+    """Refuse an output that can't be written, before the work rather than after it."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise WriteFailed(f"{folder}: no such folder; make it, or write to one that exists")
+    if os.path.isdir(path):
+        raise WriteFailed(f"{path}: not a regular file; choose another path")
+
+
+def write_arrays(path: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Write arrays to an `.npz` file by any names, whole or not at all."""
+    import zipfile
+
+    import numpy as np
+
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise WriteFailed(f"{path}: {error.strerror or error}; choose another path") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+@contextmanager
+def warnings_as_lines(command: str) -> Iterator[None]:
+    """Print each warning as one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for line in dict.fromkeys(" ".join(str(w.message).split()) for w in caught):
+                print(f"quantlib {command}: warning: {line}", file=sys.stderr)
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -86,4 +160,20 @@ def progress_bar(total: int, what: str) -> Iterator[Callable[[int], object] | No
     from tqdm import tqdm
 
     with tqdm(total=total, desc=what, unit="B", unit_scale=True, leave=False) as bar:
+        yield bar.update
+
+
+@contextmanager
+def sample_bar(data: str, shard: tuple[int, int] = (1, 1)) -> Iterator[Callable[[int], object] | None]:
+    """Show on a terminal how many samples are done, out of how many where that is known."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    from quantlib.runners import sample_count
+
+    count, (index, parts) = sample_count(data), shard
+    total = None if count is None else len(range(index - 1, count, parts))
+    with tqdm(total=total, unit=" samples", leave=False) as bar:
         yield bar.update

@@ -18,7 +18,7 @@ FLOORS = (
     ("runners", "recipes"),
     ("passes",),
     ("evaluation",),
-    ("api",),
+    ("api", "ranges"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -16,14 +16,21 @@ PACKAGE = Path(quantlib.__file__).parent
 #: A name that comes or goes is a decision: change it here, in docs/reference/api.md and in the release notes.
 NAMES = {
     *("Model", "Plan", "Quantization", "QuantlibError", "Recipe", "Tensor", "__version__"),
-    *("plan", "quantize", "read"),
-    *("demo", "errors", "numerics", "operators", "recipes", "tflite"),
+    *("Statistics", "calibrate", "plan", "quantize", "read", "run"),
+    *("calibration", "demo", "errors", "numerics", "operators", "ranges", "recipes", "runners", "tflite"),
 }
-DOORS = ("quantlib", *(f"quantlib.{room}" for room in ("numerics", "operators", "passes", "recipes", "tflite")))
+DOORS = (
+    "quantlib",
+    *(
+        f"quantlib.{room}"
+        for room in ("calibration", "numerics", "operators", "passes", "recipes", "runners", "tflite")
+    ),
+)
 SECTIONS = {"Parameters", "Attributes", "Returns", "Yields", "Raises", "Examples"}
 
-#: Docstrings without sections that wait for their writer; take a name off once it has them.
+#: Docstrings without sections: those that refer to another's, and those that wait for their writer.
 WAITING = {
+    *("quantlib.runners.run", "quantlib.runners.calibrate"),
     *("quantlib.recipes.Graph", "quantlib.recipes.Use"),
     *("quantlib.tflite.Slice", "quantlib.tflite.quantization_table"),
 }
