@@ -19,6 +19,7 @@ from quantlib.numerics import (
     PerBlock,
     PerTensor,
     affine_from_range,
+    from_bfloat16,
     mse_range,
     pack,
     quantize,
@@ -223,8 +224,7 @@ def _affine(
     if not isinstance(granularity, PerBlock):
         return affine
     # XNNPACK reads block scales, which are stored as float16, as bfloat16: only a value that both hold is the same.
-    coarse = (to_bfloat16(affine.scale).astype(np.uint32) << np.uint32(16)).view(np.float32)
-    coarse = np.maximum(coarse, np.float32(2.0**-14))  # the least normal float16
+    coarse = np.maximum(from_bfloat16(to_bfloat16(affine.scale)), np.float32(2.0**-14))  # the least normal float16
     return Affine(affine.type, coarse, affine.zero_point, granularity, affine.narrow_range)
 
 

@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any
 
 from quantlib.errors import InvalidRecipe, NotFound, WriteFailed
-from quantlib.numerics import ELEMENT_TYPES
 
 MODES = ("float16", "dynamic", "weight-only")
 GRANULARITIES = ("channel", "tensor", "block")
@@ -245,8 +244,3 @@ def _toml(value: object) -> str:
         # a JSON string is a TOML basic string, but for DEL
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value)
-
-
-def element_bits(recipe: Recipe) -> int:
-    """Bits of the recipe's weights."""
-    return ELEMENT_TYPES[recipe.weights].bits
