@@ -165,7 +165,7 @@ def from_channels(y: NDArray[Any], granularity: Granularity, shape: tuple[int, .
 
 def _require_integer(name: str, value: object, least: int) -> None:
     try:
-        index = operator.index(value)  # type: ignore[arg-type]
+        index = operator.index(value)  # type: ignore[arg-type]  # what isn't an index is what is looked for
     except TypeError:
         raise InvalidValue(f"{name} is {value!r}; use an integer >= {least}") from None
     if index < least:

@@ -14,13 +14,12 @@ from tests.support import litert
 from tests.support.archives import members, stands_exactly
 from tests.support.models import BUILT, assemble, built, dense
 from tests.support.readers import differences, namespace, object_differences, open_with
-from tests.support.shared import MODELS, each_model, name_of, needs_shared
+from tests.support.shared import MODELS, each_model, needs_shared
 
 EACH_BUILT = pytest.mark.parametrize("name", BUILT)
 
 #: LiteRT doesn't run these, for the reason given; everything else about them is tested all the same.
 NOT_RUN = {
-    "hair_segmentation_float.tflite": "custom operators of MediaPipe",
     "custom_operator": "a custom operator that nobody has",
     "large_options": "a custom operator that nobody has",
     "no_buffers": "LiteRT requires buffer 0",
@@ -95,8 +94,6 @@ def test_what_was_built_is_what_is_read(name: str) -> None:
 
 @each_model()
 def test_a_rebuilt_file_computes_the_same(path: Path) -> None:
-    if name_of(path) in NOT_RUN:
-        pytest.skip(f"LiteRT doesn't run {name_of(path)}: {NOT_RUN[name_of(path)]}")
     same_outputs(path.read_bytes(), read(path).to_bytes(rebuild=True))
 
 

@@ -56,6 +56,7 @@ class Detector:
         try:
             return cls(
                 num_classes=int(attributes["num_classes"]),
+                # four sides give four numbers, which mypy can't count
                 scales=tuple(float(attributes[f"{side}_scale"]) for side in "yxhw"),  # type: ignore[arg-type]
                 max_detections=int(attributes["max_detections"]),
                 max_classes_per_detection=int(attributes["max_classes_per_detection"]),
