@@ -185,14 +185,14 @@ def test_rnn(shape, seed, activation, time_major):
     table = Table("SequenceRNNOptions", time_major=time_major, fused_activation_function=activation)
     given_ = [x, *weights, state(b, units)]
     expected = litert("UNIDIRECTIONAL_SEQUENCE_RNN", given_, table, constants=(1, 2, 3), variables=(4,), version=1)[0]
-    assert_close(expected, ours("UNIDIRECTIONAL_SEQUENCE_RNN", given_, table)[0], STEPS)
+    assert_close(expected, ours("UNIDIRECTIONAL_SEQUENCE_RNN", given_, table)[0], STEPS, given_)
     hidden = state(b, units)
     single = Table("RNNOptions", fused_activation_function=activation)
     steps = x if time_major else x.swapaxes(0, 1)
     found = np.stack([ours("RNN", [step, *weights, hidden], single)[0] for step in steps])
-    assert_close(expected if time_major else expected.swapaxes(0, 1), found, STEPS)
+    assert_close(expected if time_major else expected.swapaxes(0, 1), found, STEPS, given_)
     one = [np.ascontiguousarray(steps[0]), *weights, state(b, units)]
-    assert_close(litert("RNN", one, single, constants=(1, 2, 3), variables=(4,), version=1)[0], found[0], STEPS)
+    assert_close(litert("RNN", one, single, constants=(1, 2, 3), variables=(4,), version=1)[0], found[0], STEPS, one)
 
 
 @given(shape=SHAPES, seed=st.integers(0, 99), merge=FLAGS, time_major=FLAGS, auxiliary=st.integers(0, 2))
@@ -216,7 +216,7 @@ def test_bidirectional_rnn(shape, seed, merge, time_major, auxiliary):
     )
     found = ours("BIDIRECTIONAL_SEQUENCE_RNN", given_, table, types)
     for one, other in zip(expected, found, strict=True):
-        assert_close(one, other, STEPS)
+        assert_close(one, other, STEPS, given_)
 
 
 @given(
@@ -233,7 +233,7 @@ def test_svdf(shape, seed, rank, activation, biased):
     given_ = [new(b, n), *weights, held]
     constants = [i for i in absent(given_) if i not in (0, 4)]
     expected = litert("SVDF", given_, table, constants=constants, variables=(4,), version=1)[0]
-    assert_close(expected, ours("SVDF", given_, table)[0], STEPS)
+    assert_close(expected, ours("SVDF", given_, table)[0], STEPS, given_)
     # Later steps: the sum over what the memory holds.
     xs = [given_[0]]
     for _ in range(memory + 1):

@@ -74,8 +74,12 @@ def ours(
     return list(found(Call(tuple(inputs), options if options is not None else Table("AddOptions"), tuple(types))))
 
 
-def assert_close(reference: Array, other: Array, steps: float = 16.0) -> None:
-    """Equal shapes and types; floats within `steps` units in the last place of the largest one, others equal."""
+def assert_close(reference: Array, other: Array, steps: float = 16.0, operands: Sequence[Array | None] = ()) -> None:
+    """Equal shapes and types; floats within `steps` units in the last place of the largest one, others equal.
+
+    A sum is rounded by its terms, not by what they leave of each other: `operands` are those that are summed, where
+    the result alone may be far smaller.
+    """
     assert reference.shape == other.shape
     assert reference.dtype == other.dtype
     if reference.dtype.kind != "f":
@@ -84,7 +88,10 @@ def assert_close(reference: Array, other: Array, steps: float = 16.0) -> None:
     finite = np.isfinite(reference)
     np.testing.assert_array_equal(np.isfinite(other), finite)
     np.testing.assert_array_equal(reference[~finite], other[~finite])
-    largest = float(np.abs(reference[finite]).max(initial=0.0))
+    sizes = [
+        np.abs(a).max(initial=0.0) for a in (reference[finite], *operands) if a is not None and a.dtype.kind == "f"
+    ]
+    largest = float(max(sizes))
     np.testing.assert_allclose(
         other[finite], reference[finite], rtol=0, atol=steps * np.finfo(np.float32).eps * largest
     )
