@@ -27,6 +27,12 @@ _ROUNDS = 4
 # Up to that width, `affine_from_range` widens a range, so that no candidate is better than another.
 _NARROW = 1e-6
 
+# Share of the moments by which rounding may change an error.
+_SLACK = 1e-12
+
+# Candidates that are tried first.
+_FIRST = 16
+
 #: Boundaries looked up at once: a few arrays of 512 KiB.
 _CHUNK = 1 << 16
 
@@ -60,14 +66,14 @@ def least_error(
     tried = np.stack(np.meshgrid(steps, steps, indexing="ij") if two_sided else (steps, steps), axis=-1).reshape(
         -1, 2
     )
-    errors = grid.errors(tried)
+    errors = grid.promising(tried)
     reach = 1 / per_octave
     for _ in range(_ROUNDS):
         order = np.argsort(errors, kind="stable")
         kept, near = tried[order[:_KEPT]], 2.0 ** (reach * np.linspace(-1, 1, 9 if two_sided else 17))
         around = np.stack(np.meshgrid(near, near) if two_sided else (near, near), axis=-1).reshape(-1, 2)
         more = np.minimum((kept[:, None] * around).reshape(-1, 2), 1.0)
-        tried, errors = np.append(kept, more, axis=0), np.append(errors[order[:_KEPT]], grid.errors(more))
+        tried, errors = np.append(kept, more, axis=0), np.append(errors[order[:_KEPT]], grid.promising(more))
         reach /= 4
     # The full range came first, and stays before its equals.
     return grid.range(tried[int(np.argmin(errors))])
@@ -99,24 +105,56 @@ class _Grid:
 
     def errors(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum of square errors for fractions of shape (n, 2), in square bins."""
+        affine, step, least, most = self._parameters(fractions)
+        if affine.qmax - affine.qmin >= _LEVELS:
+            return self._fine(step, least, most)
+        rows = max(1, _CHUNK // (affine.qmax - affine.qmin))
+        parts = [slice(start, start + rows) for start in range(0, step.size, rows)]
+        return np.concatenate([self._exact(affine, step, most, part) for part in parts])
+
+    def promising(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same, but infinite for candidates that aren't among the best few.
+
+        What saturates is a lower bound of the error and costs two look-ups: candidates are tried from the least
+        bound on, until the next one lies above the error of the last that is kept. Equal candidates are tried once.
+        """
+        pairs, where = np.unique(np.ascontiguousarray(fractions).view(np.complex128)[:, 0], return_inverse=True)
+        affine, step, least, most = self._parameters(pairs.view(np.float64).reshape(-1, 2))
+        if affine.qmax - affine.qmin >= _LEVELS:
+            return self._fine(step, least, most)[where]
+        sure = self._saturated(least, most) - _SLACK * (self._m2 + most**2 * self._m0)
+        order, errors = np.argsort(sure, kind="stable"), np.full(step.size, np.inf)
+        start, count, limit = 0, _FIRST, np.inf
+        while start < order.size and sure[order[start]] <= limit:
+            part = order[start : start + count]
+            errors[part] = self._exact(affine, step, most, part)
+            start, count = start + count, min(2 * count, max(1, _CHUNK // (affine.qmax - affine.qmin)))
+            limit = float(np.partition(errors, _KEPT - 1)[_KEPT - 1]) if errors.size >= _KEPT else np.inf
+        return errors[where]
+
+    def _parameters(
+        self, fractions: NDArray[np.float64]
+    ) -> tuple[Affine, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Parameters of each candidate; its step, least and greatest level in bins."""
         low, high = (self._full[side] * fractions[:, side] for side in (0, 1))
         affine = affine_from_range(low, high, self._kind, granularity=PerAxis(0), symmetric=self._symmetric)
-        levels = affine.qmax - affine.qmin + 1
         step = np.ldexp(affine.scale.astype(np.float64), -self._exponent)
         least: NDArray[np.float64] = (affine.qmin - affine.zero_point).astype(np.float64) * step
         most: NDArray[np.float64] = (affine.qmax - affine.zero_point).astype(np.float64) * step
-        return self._fine(step, least, most) if levels > _LEVELS else self._exact(step, affine, most)
+        return affine, step, least, most
 
-    def _exact(self, step: NDArray[np.float64], affine: Affine, most: NDArray[np.float64]) -> NDArray[np.float64]:
-        boundaries = np.arange(affine.qmin, affine.qmax) + 0.5
-        sums = np.empty(step.size)
-        rows = max(1, _CHUNK // boundaries.size)
-        for start in range(0, step.size, rows):
-            part = slice(start, start + rows)
-            t = (boundaries - affine.zero_point[part, None]) * step[part, None]
-            bins, inside = self._places(t)
-            sums[part] = self._g_at(bins, inside).sum(axis=1)
+    def _exact(
+        self, affine: Affine, step: NDArray[np.float64], most: NDArray[np.float64], part: slice | NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        step, most, points = step[part], most[part], affine.zero_point[part]
+        t = (np.arange(affine.qmin, affine.qmax) + 0.5 - points[:, None]) * step[:, None]
+        sums = self._g_at(*self._places(t)).sum(axis=1)
         return np.asarray(self._m2 - 2 * most * self._m1 + most**2 * self._m0 - 2 * step * sums)
+
+    def _saturated(self, least: NDArray[np.float64], most: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What values outside lose."""
+        above = self._m2 - 2 * most * self._m1 + most**2 * self._m0 - self._j_at(*self._places(most))
+        return np.asarray(self._j_at(*self._places(least)) + above)
 
     def _fine(
         self, step: NDArray[np.float64], least: NDArray[np.float64], most: NDArray[np.float64]

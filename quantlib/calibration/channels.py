@@ -1,7 +1,8 @@
-"""Extremes and sums of each channel, for the passes that ask for them (bias correction, equalization)."""
+"""Sums of each channel: what rounding weights, and the bias beside them, look at."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,12 @@ from numpy.typing import NDArray
 from quantlib.errors import InvalidValue
 from quantlib.numerics import PerAxis, as_channels
 
+from ._exact import Sums
+from ._scan import BLOCK
 from ._sums import quotient, totals_of
+
+#: Length that short rows of channels are brought to: NumPy reduces long ones at once.
+_ROW = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,31 +28,31 @@ class Channels:
     ----------
     axis : int
         Axis of the channels; not negative.
-    min, max : float64 array of shape (C,)
-        Exact, over finite values; C is 0 until something was observed. inf and -inf for a channel without any.
     count : int64 array of shape (C,)
-        Finite values.
-    totals : tuple of C int
-        Exact sums, in units of 2**-1074.
+        Finite values; C is 0 until something was observed.
+    sums : Sums
+        Exact sums; `totals` has them as integers.
     """
 
     axis: int
-    min: NDArray[np.float64]
-    max: NDArray[np.float64]
     count: NDArray[np.int64]
-    totals: tuple[int, ...]
+    sums: Sums
 
     @classmethod
     def empty(cls, axis: int) -> Channels:
         """Nothing seen yet: the identity of `merge`."""
         PerAxis(axis)  # refuses what is no axis
-        return cls(axis, np.zeros(0), np.zeros(0), np.zeros(0, np.int64), ())
+        return cls(axis, np.zeros(0, np.int64), Sums.of_totals(()))
 
     def __post_init__(self) -> None:
-        for name in ("min", "max", "count"):
-            array = getattr(self, name).copy()
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
+        if self.count.flags.writeable or not self.count.flags.owndata:
+            object.__setattr__(self, "count", self.count.copy())
+            self.count.flags.writeable = False
+
+    @property
+    def totals(self) -> tuple[int, ...]:
+        """Exact sums, in units of 2**-1074."""
+        return self.sums.totals()
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -64,17 +70,13 @@ class Channels:
         """
         grouped = as_channels(x, PerAxis(self.axis))
         outer, channels, inner = grouped.shape
-        with np.errstate(invalid="ignore"):
-            low = grouped.min(axis=(0, 2), initial=np.inf).astype(np.float64)
-            high = grouped.max(axis=(0, 2), initial=-np.inf).astype(np.float64)
-        count = np.full(channels, outer * inner, np.int64)
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            finite = np.isfinite(grouped)
-            count = np.count_nonzero(finite, axis=(0, 2)).astype(np.int64)
-            low = grouped.min(axis=(0, 2), initial=np.inf, where=finite).astype(np.float64)
-            high = grouped.max(axis=(0, 2), initial=-np.inf, where=finite).astype(np.float64)
-            grouped = np.where(finite, grouped, grouped.dtype.type(0))
-        return self.merge(Channels(self.axis, low + 0.0, high + 0.0, count, totals_of(grouped, (0, 2))))
+        count, found = np.full(channels, outer * inner, np.int64), _sums(grouped)
+        if np.isfinite(found).all():
+            return self.merge(Channels(self.axis, count, Sums.of(found)))
+        finite = np.isfinite(grouped)
+        count = np.count_nonzero(finite, axis=(0, 2)).astype(np.int64)
+        totals = totals_of(np.where(finite, grouped, grouped.dtype.type(0)), (0, 2))
+        return self.merge(Channels(self.axis, count, Sums.of_totals(totals)))
 
     def merge(self, other: Channels) -> Channels:
         """Return what is known from both.
@@ -86,19 +88,17 @@ class Channels:
         """
         if self.axis != other.axis:
             raise InvalidValue(f"channels along axis {self.axis} and axis {other.axis}; observe both along one axis")
-        if not (self.totals and other.totals):
-            return self if self.totals else other
-        if len(self.totals) != len(other.totals):
+        if not (len(self.sums) and len(other.sums)):
+            return self if len(self.sums) else other
+        if len(self.sums) != len(other.sums):
             raise InvalidValue(
-                f"{len(self.totals)} and {len(other.totals)} channels along axis {self.axis}; "
+                f"{len(self.sums)} and {len(other.sums)} channels along axis {self.axis}; "
                 "a tensor must have as many each time"
             )
-        low, high = np.minimum(self.min, other.min), np.maximum(self.max, other.max)
-        totals = tuple(a + b for a, b in zip(self.totals, other.totals, strict=True))
-        return Channels(self.axis, low, high, self.count + other.count, totals)
+        return Channels(self.axis, self.count + other.count, self.sums.plus(other.sums))
 
     def _key(self) -> tuple[object, ...]:
-        return self.axis, self.min.tobytes(), self.max.tobytes(), self.count.tobytes(), self.totals
+        return self.axis, self.count.tobytes(), self.totals
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Channels) else NotImplemented
@@ -107,4 +107,27 @@ class Channels:
         return hash(self._key())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Channels, (self.axis, self.min, self.max, self.count, self.totals)
+        return Channels, (self.axis, self.count, self.sums)
+
+
+def _sums(grouped: NDArray[Any]) -> NDArray[np.float64]:
+    """Sum of each channel of (outer, channels, inner), which is not finite where a value is not."""
+    outer, channels, inner = grouped.shape
+    several = min(_ROW // max(channels, 1), outer)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if inner != 1 or several < 2:
+            parts = [_reduced(grouped)]
+        else:  # rows of several times all channels, and a rest
+            whole = outer // several * several
+            parts = [_reduced(grouped[:whole].reshape(-1, several * channels, 1)), _reduced(grouped[whole:])]
+        sums: NDArray[np.float64] = np.concatenate([p.reshape(-1, channels) for p in parts]).sum(axis=0)
+        return sums
+
+
+def _reduced(grouped: NDArray[Any]) -> NDArray[np.float64]:
+    """Float64 sums over the first axis and the last, in pieces that stay in the cache."""
+    step = max(BLOCK // max(grouped[:1].size, 1), 1)
+    starts = range(0, max(len(grouped), 1), step)
+    pieces = (grouped[s : s + step].astype(np.float64, copy=False).sum(axis=(0, 2)) for s in starts)
+    total: NDArray[np.float64] = functools.reduce(np.add, pieces)
+    return total

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantlib.errors import InvalidValue, NotFound
 
-from ._bins import BINS, Bins, coarsened
+from ._bins import BINS, HALF, Bins, coarsened
 from ._scan import Scan, float_values
 from ._sums import quotient, real
 from .channels import Channels
@@ -179,6 +179,18 @@ class HistogramState(MinMaxState):
             object.__setattr__(self, "counts", self.counts.copy())
             self.counts.flags.writeable = False
 
+    @property
+    def mean_square(self) -> float:
+        """Mean of the squares of all finite values, each taken for the middle of its bin; 0 if there was none.
+
+        Infinite where float64 doesn't hold it.
+        """
+        if not self.count or self.exponent is None:
+            return 0.0
+        middles = np.arange(-HALF, HALF, dtype=np.float64) + 0.5
+        with np.errstate(over="ignore", under="ignore"):
+            return float(np.ldexp(float(self.counts @ middles**2) / self.count, 2 * self.exponent))
+
     def _observed(self, x: NDArray[Any]) -> HistogramState:
         bins = Bins(self.exponent, self.counts)
         known = self._with(Scan(x, bins), self._channels_after(x))
@@ -274,7 +286,7 @@ def new_state(observer: str = "histogram", *, channel_axis: int | None = None) -
     observer : str
         ``histogram``, ``minmax`` or ``moving-average``.
     channel_axis : int, optional
-        Axis along which extremes and sums are kept by channel as well; not negative.
+        Axis along which counts and sums are kept by channel as well; not negative.
 
     Raises
     ------
@@ -286,8 +298,8 @@ def new_state(observer: str = "histogram", *, channel_axis: int | None = None) -
     Examples
     --------
     >>> state = new_state("minmax", channel_axis=1).observe([[1.0, 2.0], [3.0, -4.0]])
-    >>> print(state.channels.min, state.channels.max, state.channels.mean)
-    [ 1. -4.] [3. 2.] [ 2. -1.]
+    >>> print(state.channels.count, state.channels.mean)
+    [2 2] [ 2. -1.]
     """
     if observer not in OBSERVERS:
         raise NotFound(f"observer {observer!r} is unknown; use one of {', '.join(OBSERVERS)}")

@@ -11,11 +11,11 @@ member                  dtype and shape     contents, for T tensors of which C c
 ``counts``              int64 (T, 2048)     histogram only
 ``average``             float64 (T, 3)      moving average only: momentum, low, high
 ``channels``            int64 (T, 2)        axis (-1 for none), number of channels
-``channel_range``       float64 (C, 2)      min, max
 ``channel_count``       int64 (C,)          count
 ======================  ==================  ==========================================================================
 
-Totals stand in the header as exact hexadecimal text: those of the tensors, then those of the channels.
+Totals stand in the header as exact hexadecimal text: those of the tensors, then those of the channels. Version 1 had
+least and greatest value of each channel too, which nobody asked for; they are skipped.
 """
 
 from __future__ import annotations
@@ -36,17 +36,19 @@ from numpy.typing import NDArray
 from quantlib.errors import InvalidValue, NotFound, QuantlibError, WriteFailed
 
 from ._bins import BINS, exponent_of
+from ._exact import Sums
 from ._sums import from_text, to_text
 from .channels import Channels
 from .states import OBSERVERS, HistogramState, MinMaxState, MovingAverageState
 from .statistics import Statistics
 
 _FORMAT = "quantlib statistics"
-_VERSION = 1
+_VERSION = 2
+_KNOWN = (1, 2)
 
 _MEMBERS = (
     *("header", "key", "range", "tally", "exponent", "counts", "average"),
-    *("channels", "channel_range", "channel_count"),
+    *("channels", "channel_count"),
 )
 
 # What a damaged archive makes `zipfile` raise.
@@ -139,10 +141,10 @@ def _header(where: str, members: dict[str, bytes]) -> dict[str, Any]:
         raise InvalidValue(
             f"{where}: an archive of something else; a statistics file of `Statistics.save` is required"
         )
-    if header.get("version") != _VERSION:
+    if header.get("version") not in _KNOWN:
         raise InvalidValue(
-            f"{where}: statistics file of version {str(header.get('version'))[:20]}, but this quantlib reads version "
-            f"{_VERSION}; update quantlib, or calibrate again"
+            f"{where}: statistics file of version {str(header.get('version'))[:20]}, but this quantlib reads "
+            f"versions {_KNOWN[0]} to {_VERSION}; update quantlib, or calibrate again"
         )
     return header
 
@@ -183,9 +185,8 @@ def _to_arrays(statistics: Statistics) -> _Arrays:
         "range": np.array([(s.min, s.max) for s in states], np.float64).reshape(-1, 2),
         "tally": np.array([(s.count, s.zeros, s.nonfinite) for s in states], np.int64).reshape(-1, 3),
         "channels": np.array(
-            [(s.channels.axis, len(s.channels.totals)) if s.channels else (-1, 0) for s in states], np.int64
+            [(s.channels.axis, len(s.channels.sums)) if s.channels else (-1, 0) for s in states], np.int64
         ).reshape(-1, 2),
-        "channel_range": np.concatenate([np.zeros((0, 2)), *(np.stack((c.min, c.max), 1) for c in split)]),
         "channel_count": np.concatenate([np.zeros(0, np.int64), *(c.count for c in split)]),
     }
     if statistics.observer == HistogramState.observer:
@@ -237,7 +238,6 @@ def _require_shapes(arrays: _Arrays, observer: str, size: int) -> None:
         "range": ((size, 2), np.float64),
         "tally": ((size, 3), np.int64),
         "channels": ((size, 2), np.int64),
-        "channel_range": ((channels, 2), np.float64),
         "channel_count": ((channels,), np.int64),
     }
     if observer == HistogramState.observer:
@@ -258,9 +258,8 @@ def _channels(arrays: _Arrays, totals: list[int]) -> list[Channels | None]:
         part = slice(start, start + size)
         if size < 0 or (axis < 0 and size):
             raise ValueError(f"{size} channels along axis {axis}")
-        low, high = arrays["channel_range"][part].T
         counts = arrays["channel_count"][part]
-        result.append(Channels(axis, low, high, counts, tuple(totals[part])) if axis >= 0 else None)
+        result.append(Channels(axis, counts, Sums.of_totals(totals[part])) if axis >= 0 else None)
         start += size
     return result
 

@@ -7,10 +7,14 @@ alone.
 element types   `ElementType`, `ELEMENT_TYPES`, `element_type`
 granularity     `PerTensor`, `PerAxis`, `PerBlock`, `Granularity`, `channels`, `parameter_shape`,
                 `as_channels`
-affine          `Affine`, `quantize`, `dequantize`, `fake_quantize`
+affine          `Affine`, `quantize`, `quantize_balanced`, `dequantize`, `fake_quantize`
 fake-quant      `nudged_range`, `fake_quantize_nudged`
 ranges          `weight_range`, `absmax`, `mse_range`, `affine_from_range`
 rounding        `round_half_even`, `round_half_away`, `Rounding`, `ROUNDINGS`
+fixed point     `quantize_multiplier`, `real_multiplier`, `saturating_rounding_doubling_high_mul`,
+                `rounding_divide_by_pot`, `multiply_by_quantized_multiplier`,
+                `multiply_by_quantized_multiplier_int64`, `MultiplierRounding`,
+                `exp_on_negative_values`, `one_over_one_plus_x`, `reciprocal`
 packing         `pack`, `unpack`
 floats          `to_float16`, `from_float16`, `to_bfloat16`, `from_bfloat16`
 metrics         `mse`, `sqnr_db`, `cosine`, `max_error_in_steps`
@@ -30,7 +34,18 @@ array([[  50, -127,    0],
 from __future__ import annotations
 
 from .affine import Affine
+from .balance import quantize_balanced
 from .fakequant import fake_quantize_nudged, nudged_range
+from .fixedpoint import (
+    MultiplierRounding,
+    multiply_by_quantized_multiplier,
+    multiply_by_quantized_multiplier_int64,
+    quantize_multiplier,
+    real_multiplier,
+    rounding_divide_by_pot,
+    saturating_rounding_doubling_high_mul,
+)
+from .fixedpoint_functions import exp_on_negative_values, one_over_one_plus_x, reciprocal
 from .floats import from_bfloat16, from_float16, to_bfloat16, to_float16
 from .granularity import Granularity, PerAxis, PerBlock, PerTensor, as_channels, channels, parameter_shape
 from .mapping import dequantize, fake_quantize, quantize
@@ -47,6 +62,7 @@ __all__ = [
     "Affine",
     "ElementType",
     "Granularity",
+    "MultiplierRounding",
     "PerAxis",
     "PerBlock",
     "PerTensor",
@@ -58,6 +74,7 @@ __all__ = [
     "cosine",
     "dequantize",
     "element_type",
+    "exp_on_negative_values",
     "fake_quantize",
     "fake_quantize_nudged",
     "from_bfloat16",
@@ -65,12 +82,21 @@ __all__ = [
     "max_error_in_steps",
     "mse",
     "mse_range",
+    "multiply_by_quantized_multiplier",
+    "multiply_by_quantized_multiplier_int64",
     "nudged_range",
+    "one_over_one_plus_x",
     "pack",
     "parameter_shape",
     "quantize",
+    "quantize_balanced",
+    "quantize_multiplier",
+    "real_multiplier",
+    "reciprocal",
     "round_half_away",
     "round_half_even",
+    "rounding_divide_by_pot",
+    "saturating_rounding_doubling_high_mul",
     "sqnr_db",
     "to_bfloat16",
     "to_float16",

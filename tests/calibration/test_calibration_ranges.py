@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from quantlib.calibration import (
     MSE,
     RANGES,
+    Blend,
     Entropy,
     HistogramState,
     MinMax,
@@ -84,7 +85,18 @@ def test_choosers_that_need_a_histogram(chooser):
 
 def test_choosers_by_name():
     assert {name: kind.name for name, kind in RANGES.items()} == {name: name for name in RANGES}
-    assert [kind() for kind in RANGES.values()] == [MinMax(), Percentile(99.99), Entropy(), MSE()]
+    assert [kind() for kind in RANGES.values()] == [MinMax(), Percentile(99.99), Entropy(), MSE(), Blend()]
+
+
+@examples(80)
+@given(FINITE, st.booleans())
+def test_blend_lies_between_its_two(x, symmetric):
+    state = HistogramState().observe(x)
+    (a, b), (c, d) = (rule.choose(state, symmetric=symmetric) for rule in (MSE(), Percentile(99.99)))
+    lo, hi = Blend().choose(state, symmetric=symmetric)
+    assert lo <= 0 <= hi
+    assert lo**2 == pytest.approx(a * c, rel=1e-12)
+    assert hi**2 == pytest.approx(b * d, rel=1e-12)
 
 
 # --- percentile

@@ -252,9 +252,20 @@ def rewritten(path: Path, change):
 
 
 def test_files_of_newer_versions(tmp_path):
-    rewritten(tmp_path / "new", lambda arrays, header: header.update(version=2))
-    with pytest.raises(InvalidValue, match="of version 2, but this quantlib reads version 1; update quantlib"):
+    rewritten(tmp_path / "new", lambda arrays, header: header.update(version=3))
+    with pytest.raises(InvalidValue, match="of version 3, but this quantlib reads versions 1 to 2; update quantlib"):
         load(tmp_path / "new")
+
+
+def test_files_of_version_1(tmp_path):
+    """They had least and greatest value of each channel too."""
+
+    def older(arrays, header):
+        header.update(version=1)
+        arrays["channel_range"] = np.zeros((len(arrays["channel_count"]), 2))
+
+    rewritten(tmp_path / "old", older)
+    assert load(tmp_path / "old") == rich()
 
 
 def put(name, index, value):
@@ -264,10 +275,7 @@ def put(name, index, value):
 @pytest.mark.parametrize(
     "change",
     [
-        *(
-            lambda a, h, n=n: a.pop(n)
-            for n in ("key", "range", "tally", "channels", "channel_range", "channel_count")
-        ),
+        *(lambda a, h, n=n: a.pop(n) for n in ("key", "range", "tally", "channels", "channel_count")),
         *(lambda a, h, n=n: a.pop(n) for n in ("exponent", "counts")),
         *(lambda a, h, n=n: h.pop(n) for n in ("model", "samples", "observer", "quantlib", "names", "totals")),
         *(lambda a, h, n=n: h.update({n: [7, "x"]}) for n in ("model", "samples", "observer", "names", "totals")),

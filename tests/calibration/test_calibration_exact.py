@@ -1,0 +1,60 @@
+"""Exact sums as limbs: what Python integers give, in every order."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantlib.calibration._exact import Sums
+from tests.support.examples import examples
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+ROWS = st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(FINITE, min_size=n, max_size=n), min_size=1, max_size=6))
+
+
+def total(values):
+    return int(sum(map(Fraction, values)) * 2**1074)
+
+
+@examples(100)
+@given(ROWS)
+def test_they_are_those_of_fractions(rows):
+    sums = [Sums.of(np.array(row)) for row in rows]
+    forth = sums[0]
+    for more in sums[1:]:
+        forth = forth.plus(more)
+    back = sums[-1]
+    for more in sums[-2::-1]:
+        back = more.plus(back)
+    expected = tuple(total(column) for column in zip(*rows, strict=True))
+    assert forth.totals() == back.totals() == expected
+    assert Sums.of_totals(expected).totals() == expected
+    assert Sums.of_totals(expected).plus(sums[0]).totals() == forth.plus(sums[0]).totals()
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 5e-324, -5e-324, 2.0**-1022, 1e-310, -1.5, 2.0**31, 2.0**32, 1.7e308])
+def test_single_numbers(value):
+    assert Sums.of(np.array([value, -value])).totals() == (total([value]), -total([value]))
+
+
+def test_many_sums_need_no_carry():
+    """Numbers that fill their limbs, 2**30 times."""
+    sums, value = Sums.of(np.array([1 - 2.0**-53, -1 + 2.0**-53])), total([1 - 2.0**-53])
+    for _ in range(30):
+        sums = sums.plus(sums)
+    assert sums.totals() == (value << 30, -value << 30)
+
+
+def test_nothing_is_the_identity():
+    none = Sums.of_totals(())
+    assert len(none) == 0
+    assert none.totals() == ()
+    assert Sums.of(np.zeros(0)).totals() == ()
+
+
+def test_only_as_many_limbs_as_needed():
+    assert Sums.of(np.linspace(0.1, 100, 50)).limbs.shape[1] <= 4
