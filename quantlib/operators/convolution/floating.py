@@ -34,8 +34,8 @@ def _operands(call: Call, first: int = 0) -> tuple[Array, Array, Array | None]:
     return one, two, bias
 
 
-def _options(call: Call, spatial: str = "hw", dilated: bool = True) -> dict[str, Any]:
-    options = call.options
+def spatial_options(options: Any, spatial: str = "hw", dilated: bool = True) -> dict[str, Any]:
+    """Strides, dilations, padding and activation in an operator's options."""
     return {
         "strides": tuple(getattr(options, f"stride_{axis}") for axis in spatial),
         "dilations": tuple(getattr(options, f"dilation_{axis}_factor") if dilated else 1 for axis in spatial),
@@ -45,18 +45,18 @@ def _options(call: Call, spatial: str = "hw", dilated: bool = True) -> dict[str,
 
 
 def _conv_2d(call: Call) -> Sequence[Array]:
-    return (convolve(*_operands(call), **_options(call)),)
+    return (convolve(*_operands(call), **spatial_options(call.options)),)
 
 
 def _conv_3d(call: Call) -> Sequence[Array]:
     x, filters, bias = _operands(call)
     if filters.ndim == 5 and filters.shape[3] != x.shape[-1]:
         raise InvalidValue(f"CONV_3D of {x.shape} with {filters.shape}: the channels differ")
-    return (convolve(x, np.moveaxis(filters, -1, 0), bias, **_options(call, "dhw")),)
+    return (convolve(x, np.moveaxis(filters, -1, 0), bias, **spatial_options(call.options, "dhw")),)
 
 
 def _depthwise_conv_2d(call: Call) -> Sequence[Array]:
-    return (depthwise_convolve(*_operands(call), **_options(call)),)
+    return (depthwise_convolve(*_operands(call), **spatial_options(call.options)),)
 
 
 def _shape(call: Call) -> list[int]:
@@ -69,12 +69,12 @@ def _shape(call: Call) -> list[int]:
 def _transpose_conv(call: Call) -> Sequence[Array]:
     filters, x, bias = _operands(call, 1)
     filters = np.moveaxis(filters, 0, -2) if filters.ndim == 4 else filters
-    return (transposed_convolve(_shape(call), filters, x, bias, **_options(call, dilated=False)),)
+    return (transposed_convolve(_shape(call), filters, x, bias, **spatial_options(call.options, dilated=False)),)
 
 
 def _conv_3d_transpose(call: Call) -> Sequence[Array]:
     filters, x, bias = _operands(call, 1)
-    return (transposed_convolve(_shape(call), filters, x, bias, **_options(call, "dhw")),)
+    return (transposed_convolve(_shape(call), filters, x, bias, **spatial_options(call.options, "dhw")),)
 
 
 KERNELS: Mapping[str, Kernel] = MappingProxyType(

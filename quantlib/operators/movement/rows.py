@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
-from ..row import OperatorRow, Weight
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..row import SAME, Integer, OperatorRow, Weight
+
+_BYTES = ("INT8", "UINT8")
+_MOVED = Integer(SAME)
+_MOVED_BYTES = Integer(SAME, _BYTES)
+_ALL = Integer(SAME, data=None)
+_ZEROS = "its integer kernel fills with the integer 0, not with the zero point"
+
+#: What the integer kernels take, of those that have any.
+_INTEGER: Mapping[str, Integer] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("BATCH_TO_SPACE_ND", "BROADCAST_TO", "EXPAND_DIMS", "GATHER_ND", "MIRROR_PAD", "PAD"), _MOVED
+        ),
+        **dict.fromkeys(("RESHAPE", "REVERSE_V2", "SLICE", "SPACE_TO_BATCH_ND", "SPLIT_V", "SQUEEZE"), _MOVED),
+        **dict.fromkeys(("STRIDED_SLICE", "TILE", "TRANSPOSE", "UNPACK"), _MOVED),
+        **dict.fromkeys(("DEPTH_TO_SPACE", "SPACE_TO_DEPTH"), _MOVED_BYTES),
+        **dict.fromkeys(("CONCATENATION", "PACK"), _ALL),
+        "DYNAMIC_UPDATE_SLICE": Integer(SAME, data=(0, 1)),
+        "PADV2": Integer(SAME, data=(0, 2)),
+        "SPLIT": Integer(SAME, data=(1,)),
+        "TOPK_V2": Integer(SAME, _BYTES, outputs=(0,)),
+    }
+)
+_REFUSED: Mapping[str, str] = MappingProxyType({"MATRIX_DIAG": _ZEROS, "SCATTER_ND": _ZEROS})
 
 #: Operators of which no more is known than their options.
 _PLAIN = (
@@ -52,8 +79,11 @@ _PLAIN = (
 )
 
 ROWS = (
-    OperatorRow("GATHER", "GatherOptions", (Weight(0, 0, table=True),)),
+    OperatorRow("GATHER", "GatherOptions", (Weight(0, 0, table=True),), integer=Integer(SAME, table=0)),
     OperatorRow("EMBEDDING_LOOKUP", "", (Weight(1, 0, ("INT8", "INT4")),)),
     OperatorRow("RANGE", "RangeOptions", shapes=(0, 1, 2)),
-    *(OperatorRow(name, options) for name, options in _PLAIN),
+    *(
+        OperatorRow(name, options, integer=_INTEGER.get(name), refused=_REFUSED.get(name, ""))
+        for name, options in _PLAIN
+    ),
 )

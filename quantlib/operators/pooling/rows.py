@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from ..row import OperatorRow
+from ..row import SAME, Integer, OperatorRow
 
-ROWS = tuple(OperatorRow(name, "Pool2DOptions") for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"))
+ROWS = (
+    OperatorRow("AVERAGE_POOL_2D", "Pool2DOptions", integer=Integer(SAME)),
+    OperatorRow("MAX_POOL_2D", "Pool2DOptions", integer=Integer(SAME)),
+    OperatorRow("L2_POOL_2D", "Pool2DOptions"),
+)

@@ -1,7 +1,7 @@
 """Kernels between float types, and of fake quantization.
 
-QUANTIZE and DEQUANTIZE of integers need the scales of their tensors, and DENSIFY the sparsity of its operand: none is
-part of a `Call`. A runner computes those itself, with `quantlib.numerics`.
+QUANTIZE and DEQUANTIZE of integers need the scales of their tensors, and have integer kernels. DENSIFY needs the
+sparsity of its operand, which is no part of a `Call`: a runner computes it itself.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["KERNELS", "REDUCERS", "arg_extreme", "axes_of", "mean", "reduce", "running_sum"]
 
 
-def _axes(call: Call) -> list[int]:
+def axes_in(call: Call) -> list[int]:
+    """Axes in an operator's second operand."""
     axes = call.operand(1)
     if axes.dtype.kind not in "iu" or axes.ndim > 1:
         raise InvalidValue(
@@ -32,18 +33,18 @@ def _axes(call: Call) -> list[int]:
 
 
 def _axis(call: Call) -> int:
-    axes = _axes(call)
+    axes = axes_in(call)
     if len(axes) != 1:
         raise InvalidValue(f"axes {axes}: one is required")
     return axes[0]
 
 
 def _mean(call: Call) -> Sequence[Array]:
-    return (mean(call.operand(0), _axes(call), keep_dims=call.options.keep_dims),)
+    return (mean(call.operand(0), axes_in(call), keep_dims=call.options.keep_dims),)
 
 
 def _reduce(operation: str, call: Call) -> Sequence[Array]:
-    return (reduce(operation, call.operand(0), _axes(call), keep_dims=call.options.keep_dims),)
+    return (reduce(operation, call.operand(0), axes_in(call), keep_dims=call.options.keep_dims),)
 
 
 def _arg_extreme(greatest: bool, call: Call) -> Sequence[Array]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..row import OperatorRow
+from ..row import SAME, Integer, OperatorRow
 
 ROWS = (
-    OperatorRow("RESIZE_BILINEAR", "ResizeBilinearOptions"),
-    OperatorRow("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions"),
+    OperatorRow("RESIZE_BILINEAR", "ResizeBilinearOptions", integer=Integer(SAME)),
+    OperatorRow("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions", integer=Integer(SAME)),
 )

@@ -1,0 +1,175 @@
+"""Integer kernels of functions of one element."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.errors import InvalidValue
+from quantlib.numerics import Affine, multiply_by_quantized_multiplier, quantize_multiplier
+
+from ..integer import alike
+from ..integer_functions import inverse_sqrt_multiplier
+from ..integer_unary import by_floats, by_steps, real_kernel, unary_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ..integer import IntegerKernel, QuantizedOperator
+    from ..kernel import Array, Call, Kernel
+
+#: Bits by which values are shifted on their way through `rsqrt_bytes`.
+_ROOM = 20
+
+
+def absolute_integers(x: Array, before: Affine, after: Affine) -> Array:
+    """Absolute values, requantized by ``float32(s_in / s_out)`` where the scales differ.
+
+    Parameters
+    ----------
+    x : ndarray
+        int8 or int16, any shape.
+    before, after : Affine
+        Of `x` and of the result; one scale each.
+
+    Returns
+    -------
+    ndarray
+        Of the storage dtype of `after`, shape of `x`.
+
+    Examples
+    --------
+    >>> absolute_integers(np.array([-3, 1, 4], np.int8), Affine("INT8", 0.5, 1), Affine("INT8", 0.25, -128))
+    array([-120, -128, -122], dtype=int8)
+    """
+    values = np.abs(_centered(x, before))
+    if before.scale.flat[0] != after.scale.flat[0]:
+        real = np.float32(before.scale.flat[0]) / np.float32(after.scale.flat[0])
+        values = multiply_by_quantized_multiplier(values, *quantize_multiplier(real)).astype(np.int64)
+    return _clipped(values + after.zero_point.flat[0], after)
+
+
+def square_root_integers(x: Array, before: Affine, after: Affine) -> Array:
+    """Square roots in float32, truncated to integers; ``tflite/kernels/elementwise.cc`` doesn't round.
+
+    Parameters and result are those of `absolute_integers`; what stands for negative numbers gives the zero point.
+
+    Examples
+    --------
+    >>> square_root_integers(np.array([2, 4, 99], np.int8), Affine("INT8", 1), Affine("INT8", 0.5))
+    array([ 2,  4, 19], dtype=int8)
+    """
+    real = np.float32(before.scale.flat[0]) * np.maximum(_centered(x, before), 0).astype(np.float32)
+    steps = np.trunc(np.sqrt(real) / np.float32(after.scale.flat[0]))
+    return _clipped(np.minimum(steps, 1 << 30).astype(np.int64) + after.zero_point.flat[0], after)
+
+
+def rsqrt_bytes(x: Array, before: Affine, after: Affine) -> Array:
+    """Reciprocals of square roots of 8-bit integers, in fixed point; of zero, the greatest integer.
+
+    Parameters and result are those of `absolute_integers`; negative numbers are taken for zero.
+
+    Raises
+    ------
+    InvalidValue
+        If ``1 / (sqrt(s_in) * s_out)`` isn't finite, or 2**50 or more.
+
+    Examples
+    --------
+    >>> rsqrt_bytes(np.array([0, 1, 4, 100], np.int8), Affine("INT8", 1), Affine("INT8", 0.01))
+    array([127, 100,  50,  10], dtype=int8)
+    """
+    values = np.maximum(_centered(x, before), 0)
+    root = np.sqrt(np.float32(before.scale.flat[0])) * np.float32(after.scale.flat[0])
+    mantissa, shift = quantize_multiplier(1 / np.float64(root))
+    inverse, places = inverse_sqrt_multiplier(values)
+    fine = multiply_by_quantized_multiplier(np.ones_like(values), inverse, places + _ROOM)
+    steps = multiply_by_quantized_multiplier(fine, mantissa, shift - _ROOM).astype(np.int64)
+    return np.where(values == 0, x.dtype.type(after.qmax), _clipped(steps + after.zero_point.flat[0], after))
+
+
+def rsqrt_int16(x: Array, before: Affine, after: Affine) -> Array:
+    """Reciprocals of square roots of INT16 values, by a table, see `by_steps`; of zero, the greatest integer.
+
+    Parameters and result are those of `absolute_integers`; negative numbers are taken for zero.
+    """
+    greatest = np.float32(32767) * np.float32(after.scale.flat[0])
+
+    def function(real: Array) -> Array:
+        return np.where(real > 0, np.float32(1) / np.sqrt(np.maximum(real, np.finfo(np.float32).tiny)), greatest)
+
+    return by_steps(function, before, after)(x)
+
+
+def logarithm_integers(x: Array, before: Affine, after: Affine) -> Array:
+    """Natural logarithms by a table, see `by_floats` and `by_steps`; of zero and below, the least number.
+
+    Parameters and result are those of `absolute_integers`.
+
+    Examples
+    --------
+    >>> logarithm_integers(np.array([0, 1, 100], np.int8), Affine("INT8", 1), Affine("INT8", 0.1))
+    array([-128,    0,   46], dtype=int8)
+    """
+    least = np.float32(after.qmin - int(after.zero_point.flat[0])) * np.float32(after.scale.flat[0])
+
+    def function(real: Array) -> Array:
+        positive = np.maximum(real, np.finfo(np.float32).tiny).astype(np.float64)
+        return np.where(real > 0, np.log(positive).astype(np.float32), least)
+
+    if x.dtype == np.int16:
+        return by_steps(function, before, after)(x)
+    return by_floats(x, function, before, after)
+
+
+def _exponential(real: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(real.astype(np.float64)).astype(np.float32))
+
+
+def _centered(x: Array, affine: Affine) -> Array:
+    return np.asarray(x.astype(np.int64) - affine.zero_point.flat[0])
+
+
+def _clipped(values: Array, affine: Affine) -> Array:
+    return np.clip(values, affine.qmin, affine.qmax).astype(affine.type.storage)
+
+
+def _of_positive(
+    operation: str, function: Callable[[Array, Affine, Affine], Array]
+) -> Callable[[QuantizedOperator], Kernel]:
+    """Make a kernel's `prepare` of a function that isn't defined below zero."""
+    prepared = unary_kernel(function)
+
+    def prepare(operator: QuantizedOperator) -> Kernel:
+        zero_point, kernel = operator.operand(0).zero_point, prepared(operator)
+
+        def run(call: Call) -> Sequence[Array]:
+            x = call.operand(0)
+            if x.size and x.min() < zero_point:
+                raise InvalidValue(
+                    f"{operation} of {x.min()}, less than the zero point {zero_point}; none is required"
+                )
+            return kernel(call)
+
+        return run
+
+    return prepare
+
+
+_WORDS = ("INT8", "INT16")
+
+UNARY: Mapping[str, Sequence[IntegerKernel]] = MappingProxyType(
+    {
+        "ABS": alike(unary_kernel(absolute_integers), _WORDS),
+        "EXP": alike(real_kernel(_exponential), _WORDS),
+        "LOG": alike(unary_kernel(logarithm_integers), _WORDS),
+        "RSQRT": (
+            *alike(_of_positive("RSQRT", rsqrt_bytes), ("INT8",)),
+            *alike(_of_positive("RSQRT", rsqrt_int16), ("INT16",)),
+        ),
+        "SQRT": alike(_of_positive("SQRT", square_root_integers), _WORDS),
+    }
+)

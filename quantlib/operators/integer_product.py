@@ -1,0 +1,101 @@
+"""Exact sums of integer products through BLAS, which multiplies floats alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantlib.errors import InvalidValue
+from quantlib.numerics import Affine
+
+from .kernel import Array
+
+#: Floats hold all integers up to here.
+_LIMITS = ((np.float32, 1 << 24), (np.float64, 1 << 53))
+
+
+def reach(affine: Affine) -> int:
+    """Size of the largest ``q - zero_point`` that a type can hold.
+
+    Examples
+    --------
+    >>> reach(Affine("INT8", 0.1, -128))
+    255
+    """
+    low, high, zero_point = affine.qmin, affine.qmax, affine.zero_point
+    return int(max((high - zero_point).max(), (zero_point - low).max()))
+
+
+def exact_type(most: int) -> np.dtype[np.floating]:
+    """Float type in which integers add up exactly, whatever their order.
+
+    Parameters
+    ----------
+    most : int
+        What the sizes of all of them can sum up to.
+
+    Returns
+    -------
+    dtype
+        float32 below 2**24, else float64.
+
+    Raises
+    ------
+    InvalidValue
+        If it is 2**53 or more.
+
+    Examples
+    --------
+    >>> exact_type(1 << 24)
+    dtype('float64')
+    """
+    for dtype, limit in _LIMITS:
+        if most < limit:
+            return np.dtype(dtype)
+    raise InvalidValue(f"sums of products can reach {most}; below 2**53 is required")
+
+
+def exact_weights(weights: Array, largest: int, zero_point: Array | int = 0) -> Array:
+    """Weights less their zero point, as floats in which products with other integers add up exactly.
+
+    That is float32 while the sum of the sizes of all products stays below 2**24, so that every partial sum does,
+    whatever their order; else float64, below 2**53.
+
+    Parameters
+    ----------
+    weights : int array of shape [outputs, ...]
+        All that are multiplied for one output stand in its row.
+    largest : int
+        Size of the largest integer that they are multiplied with, see `reach`.
+    zero_point : int or int array that broadcasts with `weights`
+
+    Returns
+    -------
+    float32 or float64 array of the shape of `weights`
+
+    Raises
+    ------
+    InvalidValue
+        If sums can reach 2**53.
+
+    Examples
+    --------
+    >>> exact_weights(np.array([[127, -127]], np.int8), 255).dtype, exact_weights(np.array([[127] * 600]), 255).dtype
+    (dtype('float32'), dtype('float64'))
+    """
+    centered = weights.astype(np.int64) - zero_point
+    rows = np.abs(centered).reshape(len(weights), -1).sum(axis=1) if weights.size else np.zeros(1, np.int64)
+    return np.asarray(centered.astype(exact_type(int(rows.max(initial=0)) * largest)))
+
+
+def centered(x: Array, zero_point: int, dtype: np.dtype[np.floating]) -> Array:
+    """Integers less their zero point, as floats.
+
+    Examples
+    --------
+    >>> centered(np.array([3, 5], np.int8), 3, np.dtype(np.float32))
+    array([0., 2.], dtype=float32)
+    """
+    out = x.astype(dtype)
+    if zero_point:
+        out -= zero_point
+    return out

@@ -1,0 +1,221 @@
+"""From accumulators to integers of an output: the last step of most integer kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from quantlib.errors import InvalidValue
+from quantlib.numerics import (
+    Affine,
+    multiply_by_quantized_multiplier,
+    multiply_by_quantized_multiplier_int64,
+    quantize_multiplier,
+    round_half_away,
+)
+
+from .fused import RELU, RELU6, RELU_N1_TO_1
+from .kernel import Array
+
+#: Accumulators that are scaled at a time: few enough to stay in the cache.
+_BLOCK = 1 << 15
+
+
+def activation_range(activation: int, affine: Affine) -> tuple[int, int]:
+    """Least and greatest integer of an output with a fused activation.
+
+    An end is ``zero_point + half_away(float32(end / scale))``, within the type's range
+    (``CalculateActivationRangeQuantized`` in ``tflite/kernels/kernel_util.cc``). Integer kernels know the ReLU family
+    alone; any other activation is taken for none.
+
+    Parameters
+    ----------
+    activation : int
+        ``ActivationFunctionType``.
+    affine : Affine
+        Of the output, with one scale.
+
+    Returns
+    -------
+    low, high : int
+
+    Examples
+    --------
+    >>> activation_range(3, Affine("INT8", 0.05, -128))
+    (-128, -8)
+    """
+    low, high = affine.qmin, affine.qmax
+    scale, zero_point = np.float32(affine.scale.flat[0]), int(affine.zero_point.flat[0])
+
+    def integer(real: float) -> int:
+        return zero_point + int(np.clip(round_half_away(np.float32(real) / scale), -(2.0**31), 2.0**31))
+
+    if activation in (RELU, RELU6):
+        low = max(low, integer(0))
+    if activation == RELU_N1_TO_1:
+        low, high = max(low, integer(-1)), min(high, integer(1))
+    if activation == RELU6:
+        high = min(high, integer(6))
+    return low, high
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Requantizer:
+    """Scale accumulators, add the zero point and clip: ``clip(scaled(sums + bias) + zero_point, low, high)``.
+
+    Attributes
+    ----------
+    scaled : callable
+        From int64 accumulators and the parameters of their channels to integers.
+    parameters : tuple of ndarray
+        Each with one element for all channels, or one for each.
+    zero_point, low, high : int
+    dtype : dtype
+        Of the result.
+    bias : int array of shape (C,), optional
+        Added to the sums of each channel.
+    """
+
+    scaled: Callable[..., Array]
+    parameters: tuple[Array, ...]
+    zero_point: int
+    low: int
+    high: int
+    dtype: Any
+    bias: Array | None = None
+    _tiled: tuple[Array, ...] = field(init=False, default=())
+    _channels: int = field(init=False, default=1)
+
+    def __post_init__(self) -> None:
+        # Few channels make short inner loops: their parameters are repeated, so that several rows are one.
+        given = [p.reshape(-1) for p in (*self.parameters, *(() if self.bias is None else (self.bias,)))]
+        channels = max(p.size for p in given)
+        if any(p.size not in (1, channels) for p in given):
+            raise InvalidValue(f"parameters for {[p.size for p in given]} channels; as many, or one, are required")
+        object.__setattr__(self, "_channels", channels)
+        if channels > 1:
+            repeats = max(1, 1024 // channels)
+            given = [np.tile(np.broadcast_to(p, channels), repeats) if p.size > 1 else p for p in given]
+        object.__setattr__(self, "_tiled", tuple(given))
+
+    def __call__(self, sums: Array) -> Array:
+        """Requantize.
+
+        Parameters
+        ----------
+        sums : int or float array of shape [..., C]
+            Integral values.
+
+        Returns
+        -------
+        ndarray
+            The shape of `sums`, of `dtype`.
+
+        Raises
+        ------
+        InvalidValue
+            If there are other channels than parameters.
+        """
+        if self._channels > 1 and (sums.ndim == 0 or sums.shape[-1] != self._channels):
+            raise InvalidValue(f"accumulators of {sums.shape} with parameters for {self._channels} channels")
+        out = np.empty(sums.shape, self.dtype)
+        flat, target = sums.reshape(-1), out.reshape(-1)
+        for cut, shape, parameters in self._blocks(flat.size):
+            values = flat[cut].reshape(shape).astype(np.int64)
+            if self.bias is not None:
+                values += parameters[-1]
+                parameters = parameters[:-1]
+            result = self.scaled(values, *parameters)
+            result += self.zero_point
+            np.clip(result, self.low, self.high, out=result)
+            np.copyto(target[cut].reshape(shape), result, casting="unsafe")
+        return out
+
+    def _blocks(self, size: int) -> Iterator[tuple[slice, tuple[int, ...], tuple[Array, ...]]]:
+        """Pieces of flat accumulators: where, the shape in which parameters broadcast, and these."""
+        width = max(p.size for p in self._tiled)
+        rows = max(1, _BLOCK // width)
+        whole = size - size % width
+        for start in range(0, whole, rows * width):
+            stop = min(whole, start + rows * width)
+            yield slice(start, stop), (-1, width), self._tiled
+        if whole < size:
+            rest = size - whole
+            yield slice(whole, size), (rest,), tuple(p[:rest] for p in self._tiled)
+
+
+def fixed_point(
+    real: ArrayLike, output: Affine, *, activation: int = 0, bias: Array | None = None, wide: bool = False
+) -> Requantizer:
+    """Requantize by fixed-point multipliers.
+
+    Parameters
+    ----------
+    real : float array of shape (1,) or (C,)
+        Real multipliers, for instance ``input scale * filter scale / output scale``.
+    output : Affine
+    activation : int
+        ``ActivationFunctionType``.
+    bias : int array of shape (C,), optional
+    wide : bool
+        64-bit accumulators, with 16 bits of the multiplier, see `multiply_by_quantized_multiplier_int64`.
+
+    Returns
+    -------
+    Requantizer
+
+    Raises
+    ------
+    InvalidValue
+        If a multiplier isn't finite, or there aren't as many as biases.
+
+    Examples
+    --------
+    >>> requantize = fixed_point(0.25, Affine("INT8", 0.1, 3))
+    >>> requantize(np.array([1, 2, -2, 600]))
+    array([  4,   4,   2, 127], dtype=int8)
+    """
+    scaled = multiply_by_quantized_multiplier_int64 if wide else _scaled_int32
+    return _requantizer(scaled, quantize_multiplier(np.atleast_1d(real)), output, activation, bias)
+
+
+def floating_point(
+    real: ArrayLike, output: Affine, *, activation: int = 0, bias: Array | None = None, wide: bool = False
+) -> Requantizer:
+    """Requantize by a product in float64, rounded half away from zero.
+
+    Parameters, result and errors are those of `fixed_point`; `wide` keeps what int32 accumulators would lose.
+
+    Examples
+    --------
+    >>> floating_point(0.25, Affine("INT8", 0.1))(np.array([1, 2, -2]))
+    array([ 0,  1, -1], dtype=int8)
+    """
+    scaled = _scaled_real if wide else _scaled_real_int32
+    return _requantizer(scaled, (np.atleast_1d(np.asarray(real, np.float64)),), output, activation, bias)
+
+
+def _requantizer(
+    scaled: Callable[..., Array], parameters: tuple[Array, ...], output: Affine, activation: int, bias: Array | None
+) -> Requantizer:
+    low, high = activation_range(activation, output)
+    zero_point = int(output.zero_point.flat[0])
+    return Requantizer(scaled, parameters, zero_point, low, high, output.type.storage, bias)
+
+
+def _scaled_int32(sums: Array, mantissa: Array, shift: Array) -> Array:
+    # what an int32 accumulator can't hold, it loses
+    return multiply_by_quantized_multiplier(sums.astype(np.int32), mantissa, shift)
+
+
+def _scaled_real_int32(sums: Array, real: Array) -> Array:
+    return _scaled_real(sums.astype(np.int32), real)
+
+
+def _scaled_real(sums: Array, real: Array) -> Array:
+    product = sums * real
+    return round_half_away(product, out=product)

@@ -1,0 +1,99 @@
+"""Products of floats with integer weights that have a scale for each block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.errors import InvalidValue
+
+from ..integer_hybrid import quantize_rows
+from ..integer_product import exact_type
+from .floating import fully_connected
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..integer import QuantizedOperator
+    from ..kernel import Array, Call, Kernel
+
+
+def fully_connected_blockwise(
+    x: Array, weights: Array, scales: Array, bias: Array | None = None, *, keep_num_dims: bool = False
+) -> Array:
+    """Product of floats with integer weights that have scales for blocks of them; rows are quantized to int8 first.
+
+    The sum of each block is scaled and added in float32, in the order of the blocks; then what the zero point
+    contributes is subtracted, and all is scaled by the row's scale (``EvalBlockwise4Bit`` in
+    ``tflite/kernels/fully_connected.cc``). LiteRT 2.3's reference resolver has no such kernel, and takes the weights
+    for ones of scale 0; every float equals those of its other kernels, which take four units and 32 inputs or more.
+
+    Parameters
+    ----------
+    x : ndarray
+        float32, any shape whose size is a multiple of `depth`.
+    weights : ndarray
+        int8, shape ``[units, depth]``.
+    scales : ndarray
+        float32, shape ``[units, blocks]``; `depth` is a multiple of `blocks`.
+    bias : ndarray, optional
+        float32, shape ``[units]``.
+    keep_num_dims : bool
+        As in `fully_connected`.
+
+    Returns
+    -------
+    ndarray
+        float32, shape ``[rows, units]`` or ``[*x.shape[:-1], units]``.
+
+    Raises
+    ------
+    InvalidValue
+        If shapes don't fit.
+
+    Examples
+    --------
+    >>> x, weights = np.array([[1.27, 0, 0, 2.54]], np.float32), np.array([[1, 2, 3, 4]], np.int8)
+    >>> fully_connected_blockwise(x, weights, np.array([[1, 0.5]], np.float32)).round(2)
+    array([[6.35]], dtype=float32)
+    """
+    units, depth = weights.shape
+    blocks = scales.shape[-1]
+    if scales.shape != (units, blocks) or depth == 0 or depth % blocks or x.size % depth:
+        raise InvalidValue(
+            f"FULLY_CONNECTED of {x.shape} with {weights.shape} and scales of {scales.shape}: don't fit"
+        )
+    rows = quantize_rows(x.reshape(-1, depth), asymmetric=True)
+    width = depth // blocks
+    dtype = exact_type(128 * 128 * width)
+    out = np.zeros((len(rows.q), units), np.float32)
+    offsets = np.zeros(units, np.float32)
+    for i in range(blocks):
+        part = slice(i * width, (i + 1) * width)
+        out += (
+            fully_connected(rows.q[:, part].astype(dtype), weights[:, part].astype(dtype)).astype(np.float32)
+            * (scales[:, i])
+        )
+        offsets += scales[:, i] * weights[:, part].sum(axis=1, dtype=np.int64).astype(np.float32)
+    out -= rows.zero_point.astype(np.float32) * offsets
+    out *= rows.scale
+    if bias is not None:
+        out += bias
+    return out.reshape(*x.shape[:-1], units) if keep_num_dims else out
+
+
+def prepare_blockwise(operator: QuantizedOperator) -> Kernel:
+    """Make the kernel of float activations and weights with a scale for each block."""
+    weights, options = operator.operand(1), operator.options
+    scales = weights.parameters.scale
+    if weights.parameters.zero_point.any():
+        raise InvalidValue("FULLY_CONNECTED with weights in blocks that have zero points; 0 is required")
+    if options.fused_activation_function:
+        raise InvalidValue("FULLY_CONNECTED with weights in blocks and a fused activation, which LiteRT leaves out")
+
+    def run(call: Call) -> Sequence[Array]:
+        x, w, bias = call.operand(0), call.operand(1), call.optional(2)
+        return (fully_connected_blockwise(x, w, scales, bias, keep_num_dims=options.keep_num_dims),)
+
+    return run
