@@ -1,31 +1,39 @@
 """Runners execute a model: in NumPy with nothing installed, or in LiteRT. One protocol, one contract.
 
 =========  =====================================================================================================
-runners    `Runner`, `NumpyRunner`, `LiteRTRunner`
-samples    `Interface`, `Port`, `Tap`, `interface_of`, `feed`, `samples`, `sample_count`
+runners    `Runner`, `NumpyRunner`, `LiteRTRunner`, `make_runner`
+samples    `Interface`, `Port`, `Tap`, `Array`, `interface_of`, `feed`, `samples`, `sample_count`
+tensors    `affine_of`, `folded`, `indices_of`
 verbs      `calibrate`, `run`: over a whole data set
 =========  =====================================================================================================
 """
 
 from __future__ import annotations
 
+from .boundary import affine_of
 from .calibrate import calibrate
+from .collect import make_runner
 from .data import sample_count, samples
 from .litert_runner import LiteRTRunner
 from .numpy_runner import NumpyRunner
-from .protocol import Interface, Port, Runner, Tap, feed, interface_of
+from .protocol import Array, Interface, Port, Runner, Tap, feed, folded, indices_of, interface_of
 from .run import run
 
 __all__ = [
+    "Array",
     "Interface",
     "LiteRTRunner",
     "NumpyRunner",
     "Port",
     "Runner",
     "Tap",
+    "affine_of",
     "calibrate",
     "feed",
+    "folded",
+    "indices_of",
     "interface_of",
+    "make_runner",
     "run",
     "sample_count",
     "samples",

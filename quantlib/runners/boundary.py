@@ -1,22 +1,12 @@
-"""Where float and integers meet: kernels that need scales, and which operators the NumPy runner must refuse."""
+"""Which kernel computes an operator: one of floats, or of integers with what they stand for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from quantlib.errors import InvalidValue
-from quantlib.numerics import (
-    Affine,
-    Granularity,
-    PerAxis,
-    PerBlock,
-    PerTensor,
-    dequantize,
-    element_type,
-    quantize,
-    round_half_away,
-)
-from quantlib.operators import Call, Kernel
+from quantlib.errors import NotFound
+from quantlib.numerics import Affine, Granularity, PerAxis, PerBlock, PerTensor, element_type
+from quantlib.operators import Kernel, Operand, QuantizedOperator, integer_kernel, kernel
 from quantlib.tflite import Model, Table, Tensor
 
 from .protocol import Array, indices_of
@@ -31,43 +21,85 @@ _BLIND = frozenset(
         "TRANSPOSE", "WHILE",
     }
 )  # fmt: skip
-#: Operators that copy or choose values: right where all stand for the same.
+#: Operators that copy or choose values, and require that all stand for the same.
 _COPYING = frozenset(
     {
-        "BROADCAST_TO", "CONCATENATION", "DEPTH_TO_SPACE", "DYNAMIC_UPDATE_SLICE", "EMBEDDING_LOOKUP", "GATHER",
-        "GATHER_ND", "MAXIMUM", "MAX_POOL_2D", "MINIMUM", "MIRROR_PAD", "PACK", "REDUCE_MAX", "REDUCE_MIN",
-        "RESIZE_NEAREST_NEIGHBOR", "REVERSE_SEQUENCE", "REVERSE_V2", "SELECT", "SELECT_V2", "SLICE",
-        "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "STRIDED_SLICE", "TILE", "UNPACK",
+        "BATCH_TO_SPACE_ND", "CONCATENATION", "EMBEDDING_LOOKUP", "MIRROR_PAD", "PACK", "REDUCE_MAX", "REDUCE_MIN",
+        "REVERSE_SEQUENCE", "UNPACK",
+    }
+)  # fmt: skip
+#: Operators that copy, choose or interpolate integers of one type, whatever they stand for, as LiteRT's do.
+_RAW = frozenset(
+    {
+        "BROADCAST_TO", "DEPTH_TO_SPACE", "DYNAMIC_UPDATE_SLICE", "GATHER", "GATHER_ND", "MAXIMUM", "MINIMUM",
+        "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "SLICE", "SPACE_TO_DEPTH",
+        "SPLIT", "SPLIT_V", "STRIDED_SLICE", "TILE", "TOPK_V2",
     }
 )  # fmt: skip
 
 
-def boundary_kernel(model: Model, g: int, operator: Table, name: str) -> Kernel | None:
-    """Kernel of a QUANTIZE, DEQUANTIZE or DENSIFY, with what it must know of its tensors; None for other operators.
+def kernel_of(
+    model: Model,
+    g: int,
+    operator: Table,
+    name: str,
+    options: Table,
+    *,
+    runtime: str,
+    constant: Callable[[int], Array | None],
+) -> Kernel | None:
+    """Kernel of ours for an operator at its place; None where there is none.
 
-    Rounding is that of LiteRT's reference kernels, half away from zero. A sparse constant is dense when it is read.
+    A float kernel that is given integers computes with those, not with what they stand for: operators on quantized
+    values have integer kernels, those that only move them excepted. DENSIFY does nothing: a sparse constant is dense
+    when it is read.
+
+    Parameters
+    ----------
+    model : Model
+    g : int
+    operator : Table
+    name : str
+    options : Table
+        With the schema's defaults where it has none.
+    runtime : str
+        Whose integer arithmetic.
+    constant : callable
+        Value of a tensor, or None where it has none before a run.
+
+    Raises
+    ------
+    NotFound
+        If it computes on quantized values, and there is no integer kernel for it.
+    InvalidValue
+        If its scales, options or constants can't be computed with.
     """
     if name == "DENSIFY":
         return lambda call: [call.operand(0)]
-    if name not in ("QUANTIZE", "DEQUANTIZE"):
-        return None
-    before, after = (_first_affine(model, g, indices_of(ends)) for ends in (operator.inputs, operator.outputs))
-    if name == "QUANTIZE":
-        return lambda call: [_quantized(call, before, after)]
-    return None if before is None else lambda call: [dequantize(call.operand(0), before)]
+    inputs, outputs = (
+        [Tensor(model, g, i) if i >= 0 else None for i in indices_of(vector)]
+        for vector in (operator.inputs, operator.outputs)
+    )
+    tensors = [t for t in (*inputs, *outputs) if t is not None]
+    quantized = [t for t in tensors if t.type in _NARROW and t.quantization is not None]
+    if not quantized and name not in ("QUANTIZE", "DEQUANTIZE"):
+        return kernel(name)
+    given = tuple(None if t is None else Operand(t.type, affine_of(t), constant(t.index)) for t in inputs)
+    results = tuple(Operand(t.type, affine_of(t)) for t in outputs if t is not None)
+    inner = tuple(_meaning(Tensor(model, g, i)) if i >= 0 else None for i in indices_of(operator.intermediates))
+    made = integer_kernel(QuantizedOperator(name, given, results, options, runtime, inner))
+    if made is not None:
+        return made
+    reason = _refusal(name, operator, quantized, results)
+    if reason is not None:
+        raise NotFound(reason)
+    return kernel(name)
 
 
-def _first_affine(model: Model, g: int, indices: Sequence[int]) -> Affine | None:
-    return affine_of(Tensor(model, g, indices[0])) if indices and indices[0] >= 0 else None
-
-
-def _quantized(call: Call, before: Affine | None, after: Affine | None) -> Array:
-    value = call.operand(0)
-    if after is None:
-        raise InvalidValue("QUANTIZE to a tensor without a scale: one is required")
-    if before is None and value.dtype.kind != "f":
-        raise InvalidValue(f"QUANTIZE of {value.dtype} without a scale: floats, or integers with one, are required")
-    return quantize(value if before is None else dequantize(value, before), after, rounding=round_half_away)
+def _meaning(tensor: Tensor) -> Operand | None:
+    """What a tensor says of values that no tensor holds; None where it says nothing."""
+    affine = affine_of(tensor)
+    return None if affine is None else Operand(tensor.type, affine)
 
 
 def affine_of(tensor: Tensor) -> Affine | None:
@@ -86,36 +118,19 @@ def affine_of(tensor: Tensor) -> Affine | None:
     return Affine(element_type(tensor.type), scale, zero_point, granularity)
 
 
-def refusal(model: Model, g: int, operator: Table, name: str) -> str | None:
-    """Say why an operator can't be run without integer kernels; None where float kernels do.
-
-    A float kernel that is given integers computes with those, not with what they stand for.
-    """
-    inputs, outputs = (
-        [Tensor(model, g, i) for i in indices_of(vector) if i >= 0] for vector in (operator.inputs, operator.outputs)
-    )
-    quantized = [t for t in (*inputs, *outputs) if t.type in _NARROW and t.quantization is not None]
+def _refusal(name: str, operator: Table, quantized: Sequence[Tensor], outputs: Sequence[Operand]) -> str | None:
+    """Say why an operator can't be run without an integer kernel; None where a float kernel does."""
     if not quantized or name in _BLIND:
         return None
-    if name in _COPYING and outputs and _all_same(quantized, outputs[0]):
-        options = operator.builtin_options
-        if not getattr(options, "fused_activation_function", 0):
-            return None
-    if name == "QUANTIZE" and (len(quantized) == 1 or _same_scale(quantized)):
+    fused = getattr(operator.builtin_options, "fused_activation_function", 0)
+    one_type = bool(outputs) and all(t.type == outputs[0].type for t in quantized)
+    if one_type and not fused and (name in _RAW or (name in _COPYING and _all_same(quantized))):
         return None
     types = ", ".join(dict.fromkeys(t.type for t in quantized))
-    return f"it computes on {types} values with scales, and NumPy has no integer kernels yet; run it with LiteRT"
+    return f"it computes on {types} values with scales, and NumPy has no integer kernel for it; run it with LiteRT"
 
 
-def _all_same(quantized: Sequence[Tensor], output: Tensor) -> bool:
-    """Whether an output and all others hold integers of one scale for the whole tensor."""
-    meaning = output.quantization
-    if meaning is None or meaning.scale.size != 1 or output.type not in _NARROW:
-        return False
-    return all(t.type == output.type and t.quantization == meaning for t in quantized)
-
-
-def _same_scale(quantized: Sequence[Tensor]) -> bool:
-    """Whether only zero points differ; between other scales LiteRT multiplies by an integer."""
-    scales = [t.quantization.scale for t in quantized if t.quantization is not None]
-    return all(s.size == 1 and s[0] == scales[0][0] for s in scales)
+def _all_same(quantized: Sequence[Tensor]) -> bool:
+    """Whether all have one scale and zero point, the same for the whole tensor."""
+    meaning = quantized[0].quantization
+    return meaning is not None and meaning.scale.size == 1 and all(t.quantization == meaning for t in quantized)

@@ -12,13 +12,14 @@ import numpy as np
 
 from quantlib.calibration import Collector, Key, Statistics
 from quantlib.errors import InvalidValue, NotFound, QuantlibError
+from quantlib.operators import row
 from quantlib.tflite import Model, read
 
 from .blas import one_blas_thread
 from .control import called
 from .litert_runner import LiteRTRunner, is_plain
 from .numpy_runner import NumpyRunner
-from .protocol import Array, Runner, computed, feed
+from .protocol import Array, Runner, computed, feed, indices_of
 
 #: Names of the runners.
 RUNNERS = ("numpy", "litert")
@@ -56,12 +57,37 @@ class Settings:
     version: str = ""
 
 
-def make_runner(model: Model, runner: str, signature: str | None) -> Runner:
-    """Make a runner by name."""
+def make_runner(model: Model, runner: str, signature: str | None, runtime: str | None = None) -> Runner:
+    """Make a runner by name.
+
+    Parameters
+    ----------
+    model : Model
+    runner : str
+        ``numpy`` or ``litert`` (XNNPACK where every tensor can be seen with it, LiteRT's own kernels otherwise).
+    signature : str or None
+        Which signature to run, where there are several.
+    runtime : str, optional
+        Whose arithmetic operators on integers have: ``runtime`` of `NumpyRunner`, ``resolver`` of `LiteRTRunner`.
+
+    Returns
+    -------
+    Runner
+
+    Raises
+    ------
+    NotFound
+        If there is no such runner, runtime or signature, or no kernel for an operator.
+    InvalidModel
+        If the model can't be run.
+    MissingExtra
+        If LiteRT is asked for and not installed.
+    """
     if runner == "numpy":
-        return NumpyRunner(model, signature)
+        return NumpyRunner(model, signature, runtime=runtime or "reference")
     if runner == "litert":
-        return LiteRTRunner(model, signature, resolver="xnnpack" if is_plain(model) else "builtin")
+        resolver = runtime or ("xnnpack" if is_plain(model) else "builtin")
+        return LiteRTRunner(model, signature, resolver=resolver)
     raise NotFound(f"there is no runner {runner!r}; known are {', '.join(RUNNERS)}")
 
 
@@ -90,6 +116,31 @@ def observed(model: Model, subgraph: int) -> dict[Key, str]:
     return {key: t.name for key, t in tensors.items() if t.type in _FLOATS and not t.is_constant}
 
 
+def channel_axes(model: Model, names: Mapping[Key, str]) -> dict[Key, int]:
+    """Those of the observed tensors which operators multiply with weights, and the axis of their channels: the last.
+
+    Rounding the weights looks at the mean of each channel.
+
+    Parameters
+    ----------
+    model : Model
+    names : mapping of (subgraph, index) to str
+        As `observed` gives them.
+    """
+    found: dict[Key, int] = {}
+    for g in {g for g, _ in names}:
+        for operator in model.subgraphs[g].operators or ():
+            known, inputs = row(model.operator_name(operator)), indices_of(operator.inputs)
+            integer = known.integer
+            if integer is None or integer.recurrent is not None or not any(w.static for w in known.weights):
+                continue
+            data = (integer.data or (0,))[0]
+            key = (g, inputs[data] if data < len(inputs) else -1)
+            if key in names and (rank := len(model.tensor(key).shape)):
+                found[key] = rank - 1
+    return found
+
+
 class _Worker(threading.local):
     """The runner of this thread: made for one calibration, kept from part to part, gone with the next."""
 
@@ -97,8 +148,9 @@ class _Worker(threading.local):
         self.settings: Settings | None = None
         self.runner: Runner | None = None
         self.names: Mapping[Key, str] = {}
+        self.axes: Mapping[Key, int] = {}
 
-    def prepare(self, settings: Settings) -> tuple[Runner, Mapping[Key, str]]:
+    def prepare(self, settings: Settings) -> tuple[Runner, Mapping[Key, str], Mapping[Key, int]]:
         if self.runner is None or self.settings != settings:
             self.forget()
             model = read(settings.model)
@@ -109,11 +161,12 @@ class _Worker(threading.local):
                 )
             self.runner = make_runner(model, settings.runner, settings.signature)
             self.names = observed(model, self.runner.interface.subgraph)
+            self.axes = channel_axes(model, self.names)
             self.settings = settings
-        return self.runner, self.names
+        return self.runner, self.names, self.axes
 
     def forget(self) -> None:
-        self.settings, self.runner, self.names = None, None, {}
+        self.settings, self.runner, self.names, self.axes = None, None, {}, {}
 
 
 @cache
@@ -140,8 +193,8 @@ def collect(settings: Settings, numbered: Iterable[tuple[int, Any]]) -> Statisti
     QuantlibError
         If a sample doesn't fit or isn't finite, or the model can't be run; the message says which sample.
     """
-    runner, names = _worker().prepare(settings)
-    collector = Collector(settings.sha256, names, settings.observer, version=settings.version)
+    runner, names, axes = _worker().prepare(settings)
+    collector = Collector(settings.sha256, names, settings.observer, channel_axes=axes, version=settings.version)
 
     def tap(g: int, index: int, values: Array) -> None:
         if (g, index) in names:

@@ -1,4 +1,4 @@
-"""The NumPy runner: executes float models with nothing installed."""
+"""The NumPy runner: executes models, float and quantized, with nothing installed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from quantlib.errors import InvalidModel, InvalidValue, QuantlibError
-from quantlib.operators import Call, Kernel
+from quantlib.errors import InvalidModel, InvalidValue, NotFound, QuantlibError
+from quantlib.operators import RUNTIMES, Call, Kernel
 from quantlib.tflite import Model
 
 from .program import Program, Step, prepare, results_of, run_kernel
@@ -34,11 +34,16 @@ class NumpyRunner:
     kernels : mapping of str to Kernel, optional
         Kernels for custom operators, by their code, or in place of ours. ``call.attributes["custom_options"]`` has
         the bytes of a custom operator's options.
+    runtime : str
+        Whose arithmetic operators on integers have. ``reference``: every integer equals that of LiteRT's reference
+        kernels (resolver ``reference`` of `LiteRTRunner`).
 
     Raises
     ------
     NotFound
-        If the model has an operator that nobody has a kernel for, or no such signature.
+        If the model has an operator that nobody has a kernel for, or no such signature; or there is no such runtime.
+    InvalidValue
+        If the scales, options or constants of an operator on integers can't be computed with.
     InvalidModel
         If its operators can't be run in the order in which they stand, or subgraphs call one another in a circle.
 
@@ -52,8 +57,15 @@ class NumpyRunner:
     """
 
     def __init__(
-        self, model: Model, signature: str | None = None, kernels: Mapping[str, Kernel] = MappingProxyType({})
+        self,
+        model: Model,
+        signature: str | None = None,
+        kernels: Mapping[str, Kernel] = MappingProxyType({}),
+        *,
+        runtime: str = "reference",
     ) -> None:
+        if runtime not in RUNTIMES:
+            raise NotFound(f"NumPy has no runtime {runtime!r}; it has {', '.join(RUNTIMES)}")
         self.model = model
         self.interface: Interface = interface_of(model, signature)
         self.resources: dict[str, Any] = {}
@@ -61,14 +73,14 @@ class NumpyRunner:
         self._programs: dict[int, Program] = {}
         _keep_freed_memory()
         with np.errstate(all="ignore"):
-            self._prepare(kernels)
+            self._prepare(kernels, runtime)
 
-    def _prepare(self, kernels: Mapping[str, Kernel]) -> None:
+    def _prepare(self, kernels: Mapping[str, Kernel], runtime: str) -> None:
         """Make ready all subgraphs that a run may come to."""
         level = {self.interface.subgraph}
         for _ in range(_DEEPEST):
             for g in level.difference(self._programs):
-                self._programs[g] = prepare(self.model, g, kernels)
+                self._programs[g] = prepare(self.model, g, kernels, runtime)
             level = {target for g in level for target in self._programs[g].called}
             if not level:
                 return

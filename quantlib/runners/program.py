@@ -11,10 +11,10 @@ import numpy as np
 
 from quantlib.errors import InvalidModel, InvalidValue, NotFound, QuantlibError
 from quantlib.numerics import element_type
-from quantlib.operators import Call, Kernel, kernel, row
+from quantlib.operators import Call, Kernel, row
 from quantlib.tflite import Model, Table, Tensor, decode_flexbuffer
 
-from .boundary import boundary_kernel, refusal
+from .boundary import kernel_of
 from .control import CONTROL, Control, called
 from .protocol import Array, folded, indices_of, states_of
 
@@ -97,7 +97,7 @@ def run_kernel(step: Step, operands: tuple[Array | None, ...]) -> Sequence[Array
         raise InvalidValue(f"{step.where}: its kernel stopped: {type(error).__name__}: {reason}") from error
 
 
-def prepare(model: Model, g: int, own: Mapping[str, Kernel]) -> Program:
+def prepare(model: Model, g: int, own: Mapping[str, Kernel], runtime: str) -> Program:
     """Make a subgraph ready.
 
     Parameters
@@ -106,18 +106,22 @@ def prepare(model: Model, g: int, own: Mapping[str, Kernel]) -> Program:
     g : int
     own : mapping of str to Kernel
         Kernels that go before ours.
+    runtime : str
+        Whose integer arithmetic.
 
     Raises
     ------
     NotFound
         If nobody has a kernel for an operator.
+    InvalidValue
+        If the scales, options or constants of an operator on integers can't be computed with.
     InvalidModel
         If operators stand in no order in which they can be run.
     """
     graph = model.subgraphs[g]
     inputs, outputs = indices_of(graph.inputs), indices_of(graph.outputs)
     _check(model, g, [*inputs, *outputs], f"subgraph {g}")
-    maker = _Maker(model, g, own, inputs)
+    maker = _Maker(model, g, own, inputs, runtime)
     for o, operator in enumerate(graph.operators or ()):
         maker.add(o, operator)
     for index in outputs:
@@ -135,8 +139,8 @@ def _check(model: Model, g: int, indices: Sequence[int], where: str) -> None:
 class _Maker:
     """A program in the making, operator after operator."""
 
-    def __init__(self, model: Model, g: int, own: Mapping[str, Kernel], inputs: Sequence[int]) -> None:
-        self.model, self.g, self.own = model, g, own
+    def __init__(self, model: Model, g: int, own: Mapping[str, Kernel], inputs: Sequence[int], runtime: str) -> None:
+        self.model, self.g, self.own, self.runtime = model, g, own, runtime
         self.written = set(inputs)
         self.folded = folded(model, g)
         self.kept: dict[int, Any] = {}  # results of operators that were run here
@@ -149,13 +153,15 @@ class _Maker:
         """Take the next operator; one on constants alone is run at once."""
         inputs, outputs = indices_of(operator.inputs), indices_of(operator.outputs)
         _check(self.model, self.g, [*inputs, *outputs], f"subgraph {self.g}, operator {o}")
-        step = self._step(o, operator, tuple(inputs), tuple(outputs))
-        if outputs and self.folded.issuperset(outputs):
+        where = f"{self.model.operator_name(operator)} (subgraph {self.g}, operator {o})"
+        alone = bool(outputs) and self.folded.issuperset(outputs)
+        for index in () if alone else inputs:
+            self.need(index, where)
+        step = self._step(where, operator, tuple(inputs), tuple(outputs))
+        if alone:
             operands = tuple(self.kept[i] if i in self.kept else self._stored(i) for i in inputs)
             self.kept.update(zip(outputs, results_of(step, run_kernel(step, operands)), strict=True))
             return
-        for index in inputs:
-            self.need(index, step.where)
         self.written.update(i for i in outputs if i >= 0)
         self.variables.update((i, _initial(self._tensor(i))) for i in outputs if i >= 0 and self._is_variable(i))
         self.steps.append(step)
@@ -199,13 +205,12 @@ class _Maker:
     def _stored(self, index: int) -> Array:
         return self._tensor(index).numpy()
 
-    def _step(self, o: int, operator: Table, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Step:
+    def _step(self, where: str, operator: Table, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Step:
         name = self.model.operator_name(operator)
-        where = f"{name} (subgraph {self.g}, operator {o})"
-        function, control = self._kernel(operator, name, where)
         options = operator.builtin_options or operator.builtin_options_2
         if options is None:
             options = Table(row(name).options or "AddOptions")
+        function, control = self._kernel(operator, name, options, where)
         if control is not None:
             for target in called(name, options):
                 if not 0 <= target < len(self.model.subgraphs):
@@ -215,20 +220,31 @@ class _Maker:
         states = states_of(self.model, self.g, operator)
         return Step(where, function, control, options, types, _attributes(operator), inputs, outputs, states, ())
 
-    def _kernel(self, operator: Table, name: str, where: str) -> tuple[Kernel | None, Control | None]:
+    def _kernel(self, operator: Table, name: str, options: Table, where: str) -> tuple[Kernel | None, Control | None]:
         if name in self.own:
             return _checked(self.own[name]), None
-        reason = refusal(self.model, self.g, operator, name)
-        if reason is not None:
-            raise NotFound(f"{where}: {reason}")
         if name in CONTROL:
             return None, CONTROL[name]
-        found = boundary_kernel(self.model, self.g, operator, name) or kernel(name)
+        try:
+            found = kernel_of(
+                self.model, self.g, operator, name, options, runtime=self.runtime, constant=self._constant
+            )
+        except QuantlibError as error:
+            raise type(error)(f"{where}: {error}") from None
         if found is None:
             raise NotFound(
                 f"{where}: there is no kernel for it; give one as kernels={{{name!r}: function}}, or run with LiteRT"
             )
         return found, None
+
+    def _constant(self, index: int) -> Array | None:
+        """Value of a tensor that is a constant in the file, or was computed from such."""
+        known: Array | None = self.kept.get(index, self.constants.get(index))
+        if known is not None:
+            return known
+        if index in self.written or self._is_variable(index) or not self._tensor(index).is_constant:
+            return None
+        return self._stored(index)
 
 
 def results_of(step: Step, results: Sequence[Any]) -> Sequence[Any]:

@@ -150,7 +150,18 @@ def _ports(model: Model, g: int, indices: list[int], aliases: dict[int, str | No
 
 
 def folded(model: Model, g: int) -> frozenset[int]:
-    """Tensors of a subgraph that are constants behind DEQUANTIZE or DENSIFY: the same for every sample."""
+    """Find tensors of a subgraph that are constants behind DEQUANTIZE or DENSIFY: the same for every sample.
+
+    Parameters
+    ----------
+    model : Model
+    g : int
+        Index of the subgraph.
+
+    Returns
+    -------
+    frozenset of int
+    """
     found: set[int] = set()
     for operator in model.subgraphs[g].operators or ():
         inputs = indices_of(operator.inputs)

@@ -23,13 +23,14 @@ def run(
     data: Data,
     *,
     runner: str = "numpy",
+    runtime: str | None = None,
     signature: str | None = None,
     sequence: bool = False,
     all_tensors: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Array]:
     """Run a model over samples; see `quantlib.run`, whose parameters are these."""
-    made = make_runner(model, runner, signature)
+    made = make_runner(model, runner, signature, runtime)
     interface = made.interface
     ends: dict[str, list[Array]] = {port.name: [] for port in interface.outputs}
     shown: dict[_Key, list[Array]] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from quantlib.errors import InvalidModel, NotFound
+from quantlib.errors import InvalidModel
 from quantlib.numerics import sqnr_db
 from quantlib.runners import Interface, LiteRTRunner, NumpyRunner
 from quantlib.tflite import Model, read
@@ -142,15 +142,11 @@ def of_task(name: str) -> Iterator[Row]:
 
 
 def of_file(path: Path) -> Iterator[Row]:
-    """One edge file; a note where LiteRT doesn't run it, or NumPy has no integer kernels."""
+    """One edge file; a note where LiteRT doesn't run it."""
     model, name = read(path), f"edge/{path.stem}"
     for signature in signatures(model):
         try:
             yield compare(name, model, signature, None, "reference")
-        except NotFound as error:
-            if "no integer kernels yet" not in str(error):
-                raise
-            yield Row(name, signature or "", note="has integer operators: refused by name")
         except InvalidModel as error:
             if "LiteRT" not in str(error):
                 raise

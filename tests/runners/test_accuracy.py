@@ -27,7 +27,7 @@ from tests.runners.accuracy import (
     tensors,
 )
 from tests.runners.table import line
-from tests.support.shared import SHARED, needs_shared
+from tests.support.shared import needs_shared
 
 pytestmark = needs_shared
 NAMES = list(tasks())
@@ -57,8 +57,7 @@ def test_task(name: str) -> None:
 def test_edge_file(path: Path) -> None:
     rows = list(of_file(path))
     check(rows)
-    refused = {row.name for row in rows if row.note}
-    assert refused <= {"edge/partly_quantized_mnist", "edge/two_signatures_a8w8"}
+    assert not any(row.note for row in rows)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in BIG])
@@ -80,22 +79,6 @@ def test_custom_operators_without_a_kernel_are_named(name: str) -> None:
     )
     with pytest.raises(NotFound, match=message):
         NumpyRunner(read(tasks()[name].model))
-
-
-INTEGER = sorted(
-    path
-    for path in (SHARED / "models").glob("*.tflite")
-    if any(part in path.stem for part in ("int8", "uint8", "_dynamic", "a8w8"))
-)
-
-
-@pytest.mark.parametrize("path", INTEGER, ids=lambda path: path.stem)
-def test_quantized_models_are_refused_by_name(path: Path) -> None:
-    message = (
-        r"^[A-Z0-9_]+ \(subgraph 0, operator \d+\): it computes on .*INT8.* values with scales, and NumPy has no "
-    )
-    with pytest.raises(NotFound, match=message + "integer kernels yet; run it with LiteRT$"):
-        NumpyRunner(read(path))
 
 
 def test_decibels_see_what_a_mean_would_hide() -> None:

@@ -19,7 +19,7 @@ from tests.support.network import Network, gaussian
 from tests.support.shared import needs_shared
 
 ALL = np.arange(-128, 128).astype(np.int8)
-REFUSED = "values with scales, and NumPy has no integer kernels yet; run it with LiteRT$"
+REFUSED = "values with scales, and NumPy has no integer kernel for it; run it with LiteRT$"
 
 
 def between(name: str, ends: list[tuple[str, Any]], options: Table | None = None, size: int = 256) -> Model:
@@ -72,10 +72,9 @@ class TestConversions:
         values = (ALL.astype(np.int16) + (128 if before == "UINT8" else 0)).astype(before.lower())
         np.testing.assert_array_equal(*judged(model, values[None]))
 
-    def test_another_scale_is_refused(self) -> None:
+    def test_another_scale(self) -> None:
         model = between("QUANTIZE", [("INT8", models.parameters(0.1)), ("INT8", models.parameters(0.2))])
-        with pytest.raises(NotFound, match=rf"^QUANTIZE \(subgraph 0, operator 0\): it computes on INT8 {REFUSED}"):
-            NumpyRunner(model)
+        np.testing.assert_array_equal(*judged(model, ALL[None]))
 
     def test_a_scale_for_each_channel(self) -> None:
         draft = Draft()
@@ -139,27 +138,37 @@ class TestIntegers:
     @pytest.mark.parametrize(
         ("name", "ends", "options"),
         [
-            ("ADD", [ONE, ONE, ONE], Table("AddOptions")),
             ("NEG", [ONE, ONE], None),
-            ("RELU", [ONE, ONE], None),
+            ("RELU", [ONE, ("INT16", ONE[1])], None),
             ("MEAN", [ONE, ONE], None),
-            ("LESS", [ONE, ONE, ("BOOL", None)], None),
+            ("LESS", [("INT16", ONE[1]), ("INT16", ONE[1]), ("BOOL", None)], None),
             ("CONCATENATION", [ONE, OTHER, ONE], CONCATENATION),
             ("CONCATENATION", [ONE, SHIFTED, ONE], CONCATENATION),
             ("CONCATENATION", [ONE, ONE, OTHER], CONCATENATION),
             ("CONCATENATION", [ONE, ONE, ("INT16", ONE[1])], CONCATENATION),
             ("CONCATENATION", [ONE, ONE, ONE], CONCATENATION.replace(fused_activation_function=1)),
-            ("MAXIMUM", [ONE, OTHER, ONE], None),
+            ("MAXIMUM", [ONE, ("INT16", ONE[1]), ONE], None),
+            ("MINIMUM", [ONE, ONE, PLAIN], None),
             ("CONCATENATION", [CHANNELS, CHANNELS, CHANNELS], CONCATENATION),
             ("EMBEDDING_LOOKUP", [("INT32", None), ONE, PLAIN], None),
-            ("FULLY_CONNECTED", [PLAIN, ONE, PLAIN], Table("FullyConnectedOptions")),
-            ("PAD", [ONE, ("INT32", None), ONE], None),
-            ("SOFTMAX", [("UINT8", ONE[1]), ("UINT8", ONE[1])], Table("SoftmaxOptions")),
-            ("TANH", [("INT16", ONE[1]), ("INT16", ONE[1])], None),
+            ("FULLY_CONNECTED", [PLAIN, ("UINT8", ONE[1]), PLAIN], Table("FullyConnectedOptions")),
+            ("PAD", [ONE, ("INT32", None), ("UINT8", ONE[1])], None),
         ],
     )
     def test_what_needs_scales_is_refused(self, name: str, ends: Any, options: Table | None) -> None:
         with pytest.raises(NotFound, match=rf"^{name} \(subgraph 0, operator 0\): it computes on .*{REFUSED}"):
+            NumpyRunner(between(name, ends, options))
+
+    @pytest.mark.parametrize(
+        ("name", "ends", "options", "message"),
+        [
+            ("RELU", [CHANNELS, ONE], None, "an operand of INT8 with 256 scales; one is required"),
+            ("ADD", [ONE, ("INT8", None), ONE], Table("AddOptions"), "an operand of INT8 without a scale; one is re"),
+            ("MAX_POOL_2D", [ONE, ("INT8", None)], Table("Pool2DOptions"), "an operand of INT8 without a scale"),
+        ],
+    )
+    def test_scales_that_are_missing_or_too_many(self, name: str, ends: Any, options: Table, message: str) -> None:
+        with pytest.raises(InvalidValue, match=rf"^{name} \(subgraph 0, operator 0\): {message}"):
             NumpyRunner(between(name, ends, options))
 
     @pytest.mark.parametrize(
@@ -206,9 +215,17 @@ class TestRecipes:
         assert 0 < np.abs(ours - expected).max() < 0.25 * np.abs(expected).max()
 
     @pytest.mark.parametrize("recipe", ["dynamic", "dynamic-int4"])
-    def test_hybrid_weights_are_refused(self, recipe: str) -> None:
-        with pytest.raises(NotFound, match=rf"^FULLY_CONNECTED \(subgraph 0, operator 0\): .*INT[48] {REFUSED}"):
-            NumpyRunner(ql.quantize(self.model(), recipe))
+    def test_hybrid_weights_run(self, recipe: str) -> None:
+        model = ql.quantize(self.model(), recipe)
+        ours, theirs = judged(read(model.to_bytes()), gaussian((1, 64), 3))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+    @needs_shared
+    def test_hybrid_convolutions_run(self) -> None:
+        task = tasks()["mlperf_kws_dscnn_float"]
+        model = ql.quantize(read(task.model), "dynamic")
+        ours, theirs = judged(read(model.to_bytes()), task.samples("eval", 1)[0])
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
     @needs_shared
     @pytest.mark.parametrize("recipe", ["float16", "weight-only", "weight-only-int4"])

@@ -18,9 +18,11 @@ from quantlib.calibration import load, merge
 from quantlib.errors import CalibrationWarning
 from quantlib.runners import NumpyRunner, sample_count
 from quantlib.runners.blas import one_blas_thread
-from quantlib.runners.collect import Settings, collect, forget
+from quantlib.runners.collect import Settings, channel_axes, collect, forget, observed
+from quantlib.tflite import Table
 from tests.support.models import branches, dense, variables
-from tests.support.network import Network
+from tests.support.network import Network, gaussian
+from tests.support.recurrent import lstm, svdf
 from tests.support.shared import SHARED
 from tests.support.workers import dask_cluster, processes
 
@@ -314,6 +316,36 @@ def test_litert_sees_the_same_tensors(demo: Case) -> None:
         assert found.tensors[key].count == state.count
     with ThreadPoolExecutor(1) as one:
         assert ql.calibrate(model, data, runner="litert", executor=one) == found
+
+
+@pytest.mark.parametrize("observer", ["histogram", "minmax", "moving-average"])
+@pytest.mark.parametrize("runner", ["numpy", "litert"])
+def test_what_weights_are_multiplied_with_is_observed_by_channel(runner: str, observer: str) -> None:
+    """And nothing else: not what an operator adds or moves."""
+    if runner == "litert":
+        pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed (the extra 'litert')")
+    net = Network()
+    x = net.input("x", (1, 4, 4, 3))
+    y = net.convolution("conv", x, gaussian((5, 3, 3, 3), 1))
+    z = net.convolution("depthwise", y, gaussian((1, 3, 3, 5), 2), depthwise=True)
+    z = net.op("ADD", [y, z], "sum", (1, 4, 4, 5), Table("AddOptions"))
+    shape = net.constant("shape", np.array([1, 80], np.int32))
+    flat = net.op("RESHAPE", [z, shape], "flat", (1, 80), Table("ReshapeOptions", new_shape=[1, 80]))
+    model = net.done(net.fully_connected("dense", flat, gaussian((2, 80), 3)))
+    data = gaussian((30, 4, 4, 3), 4) + np.arange(3, dtype=np.float32)
+    found = ql.calibrate(model, data, runner=runner, observer=observer)
+    split = {found.names[key]: state.channels for key, state in found.tensors.items() if state.channels is not None}
+    assert set(split) == {"x", "conv", "flat"}
+    np.testing.assert_allclose(split["x"].mean, data.astype(np.float64).mean(axis=(0, 1, 2)), rtol=1e-12)
+    assert [channels.axis for channels in split.values()] == [3, 3, 1]
+    for name, channels in split.items():
+        assert np.average(channels.mean) == pytest.approx(found[name].mean, rel=1e-12)
+
+
+@pytest.mark.parametrize("model", [lstm(), svdf()], ids=["LSTM", "SVDF"])
+def test_a_recurrent_operator_needs_no_channels(model: ql.Model) -> None:
+    """What its input has in common says nothing of its state."""
+    assert channel_axes(model, observed(model, 0)) == {}
 
 
 def test_threads_are_left_as_they_were(demo: Case) -> None:

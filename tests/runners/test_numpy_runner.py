@@ -184,7 +184,7 @@ class TestOnce:
         model = built.loop(recurrent=True)
         runner = NumpyRunner(model)
         forbid_reading(monkeypatch)
-        for name in ("prepare", "kernel", "boundary_kernel"):
+        for name in ("prepare", "kernel_of"):
             monkeypatch.setattr(f"quantlib.runners.program.{name}", None)
         runner.run([np.zeros(1, np.int32), X])
 
