@@ -12,7 +12,7 @@ import numpy as np
 from quantlib.errors import InvalidValue
 from quantlib.numerics import PerBlock, element_type
 from quantlib.operators import row
-from quantlib.recipes import BEHIND, KEEP, Decision, Graph, Plan, Use
+from quantlib.recipes import BEHIND, KEEP, Decision, Graph, Plan, Use, constant_affine, stored_identity
 from quantlib.tflite import Draft, Model, Quantization, Table, Tensor, quantization_table, tensor_type_code
 
 from .stored import Stored, stored_float16, stored_float32, stored_integer
@@ -71,8 +71,8 @@ class _Shelf:
     def get(self, tensor: Tensor, origin: Tensor, decision: Decision) -> tuple[Stored, int]:
         """Data and buffer index of a constant in its new form."""
         key = (
-            origin.table.buffer,
-            origin.type,
+            *stored_identity(origin),
+            decision.trained,
             decision.type,
             decision.granularity,
             decision.symmetric,
@@ -82,15 +82,15 @@ class _Shelf:
             if decision.type in _FLOATS:
                 stored = _FLOATS[decision.type](origin)
             else:
-                kind, choose = element_type(decision.type), self.plan.recipe.range
-                stored = stored_integer(
+                affine = decision.trained or constant_affine(
                     origin,
                     tensor.shape,
-                    kind,
+                    element_type(decision.type),
                     decision.granularity,
                     symmetric=decision.symmetric,
-                    choose=choose,
+                    choose=str(self.plan.recipe.range or "minmax"),
                 )
+                stored = stored_integer(origin, tensor.shape, affine)
             self.stored[key] = stored, self.draft.add_buffer(stored.data)
         return self.stored[key]
 

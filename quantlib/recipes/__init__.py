@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from .graph import Graph, Use
-from .plan import BEHIND, DIRECT, KEEP, Decision, Plan
-from .presets import PRESETS, by_name, dynamic, dynamic_int4, float16, weight_only, weight_only_int4
-from .recipe import Recipe, from_toml, load
+from .check import Findings, Violation, check, operation
+from .constants import Cut, constant_affine, constant_range, elements_of
+from .graph import STORAGE, Graph, Use
+from .grid import stored_identity
+from .integer import plan_integer
+from .plan import BEHIND, DIRECT, KEEP, Decision, End, Moments, OperatorPlan, Plan
+from .presets import (
+    PRESETS,
+    by_name,
+    dynamic,
+    dynamic_int4,
+    float16,
+    int8,
+    int8_int4,
+    int16x8,
+    uint8,
+    weight_only,
+    weight_only_int4,
+)
+from .recipe import Recipe
+from .toml import from_toml, load
 from .weights import plan_weights
 
 __all__ = [
@@ -13,18 +30,36 @@ __all__ = [
     "DIRECT",
     "KEEP",
     "PRESETS",
+    "STORAGE",
+    "Cut",
     "Decision",
+    "End",
+    "Findings",
     "Graph",
+    "Moments",
+    "OperatorPlan",
     "Plan",
     "Recipe",
     "Use",
+    "Violation",
     "by_name",
+    "check",
+    "constant_affine",
+    "constant_range",
     "dynamic",
     "dynamic_int4",
+    "elements_of",
     "float16",
     "from_toml",
+    "int8",
+    "int8_int4",
+    "int16x8",
     "load",
+    "operation",
+    "plan_integer",
     "plan_weights",
+    "stored_identity",
+    "uint8",
     "weight_only",
     "weight_only_int4",
 ]

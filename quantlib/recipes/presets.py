@@ -36,6 +36,26 @@ def weight_only_int4(**changes: Any) -> Recipe:
     return Recipe("weight-only", weights="INT4").replace(**changes)
 
 
+def int8(**changes: Any) -> Recipe:
+    """Weights and activations as int8, with ranges from calibration: what accelerators and microcontrollers run."""
+    return Recipe("int8").replace(**changes)
+
+
+def int8_int4(**changes: Any) -> Recipe:
+    """Activations as int8, weights as int4 where kernels take them."""
+    return Recipe("int8", weights="INT4").replace(**changes)
+
+
+def int16x8(**changes: Any) -> Recipe:
+    """Activations as int16, weights as int8: for what int8 activations lose too much of."""
+    return Recipe("int16x8").replace(**changes)
+
+
+def uint8(**changes: Any) -> Recipe:
+    """Weights and activations as uint8 with one scale a tensor, as old accelerators want them."""
+    return Recipe("uint8", weights="UINT8", granularity="tensor", symmetric=False).replace(**changes)
+
+
 PRESETS: Mapping[str, Callable[..., Recipe]] = MappingProxyType(
     {
         "float16": float16,
@@ -43,6 +63,10 @@ PRESETS: Mapping[str, Callable[..., Recipe]] = MappingProxyType(
         "dynamic-int4": dynamic_int4,
         "weight-only": weight_only,
         "weight-only-int4": weight_only_int4,
+        "int8": int8,
+        "int8-int4": int8_int4,
+        "int16x8": int16x8,
+        "uint8": uint8,
     }
 )
 

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import math
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from quantlib.errors import InvalidRecipe, NotFound, WriteFailed
+from quantlib.calibration import RANGES, Percentile, RangeChooser
+from quantlib.errors import InvalidRecipe, InvalidValue, WriteFailed
 
-MODES = ("float16", "dynamic", "weight-only")
+#: Modes in which activations are integers too, and the type that these have.
+ACTIVATIONS: Mapping[str, str] = MappingProxyType({"int8": "INT8", "int16x8": "INT16", "uint8": "UINT8"})
+MODES = ("float16", "dynamic", "weight-only", *ACTIVATIONS)
 GRANULARITIES = ("channel", "tensor", "block")
-RANGES = ("minmax", "mse")
+WEIGHT_RANGES = ("minmax", "mse")
+#: Element types of inputs and outputs.
+INTERFACES = ("FLOAT32", "INT8", "UINT8", "INT16")
 _TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"float16": ("FLOAT16",), "dynamic": ("INT8", "INT4"), "weight-only": ("INT8", "INT4")}
+    {
+        "float16": ("FLOAT16",),
+        "dynamic": ("INT8", "INT4"),
+        "weight-only": ("INT8", "INT4"),
+        "int8": ("INT8", "INT4"),
+        "int16x8": ("INT8", "INT4"),
+        "uint8": ("UINT8",),
+    }
 )
+#: Fields that hold several texts, and fields that say nothing to modes without integer activations.
+SEVERAL = ("only", "skip", "only_types", "skip_types", "per_tensor_types", "int16", "int16_types")
+_STATIC_ONLY = (
+    "weight_range", "percentile", "symmetric_activations", "input_type", "output_type", "input_stats",
+    "default_ranges", "int16", "int16_types", "tails", "rounding", "recurrent",
+)  # fmt: skip
+ROUNDINGS = ("nearest", "balanced")
+#: What to do with outputs at whose end values of very different ranges are joined.
+TAILS = ("float", "int16", "keep")
+RECURRENT = ("float", "integer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +49,48 @@ class Recipe:
     ----------
     mode : str
         ``float16`` (constants as float16 behind DEQUANTIZE), ``dynamic`` (integer weights in the kernels that
-        take them with float activations) or ``weight-only`` (integer weights behind DEQUANTIZE).
+        take them with float activations) or ``weight-only`` (integer weights behind DEQUANTIZE); ``int8``,
+        ``int16x8`` or ``uint8`` (activations too, whose ranges come from calibration).
     weights : str
-        Element type of the weights: FLOAT16, INT8 or INT4.
+        Element type of the weights: FLOAT16, INT8, INT4, or UINT8 (with mode ``uint8`` alone).
     granularity : str
         ``channel``, ``tensor`` or ``block``: which elements share a scale, where the kernel lets one choose.
     block_size : int
         Elements of a block; only with granularity ``block``.
     symmetric : bool
         Zero point 0; kernels of mode ``dynamic`` take nothing else.
-    range : str
-        ``minmax``, or ``mse``: weights are clipped where that makes their mean square error least.
+    range : str or RangeChooser or None
+        How the range of an activation is chosen from the statistics: ``minmax``, ``percentile``, ``entropy``, ``mse``
+        or ``blend`` (see `quantlib.ranges`). In modes without integer activations that of a weight: ``minmax`` or
+        ``mse``. None chooses ``blend`` for 8-bit activations that have a histogram, and ``minmax`` for all else.
+    weight_range : str
+        The same for weights, in modes with integer activations: ``minmax``, or ``mse``, which clips them where that
+        makes their mean square error least.
+    percentile : float
+        Percent of the values that ``percentile`` keeps.
+    symmetric_activations : bool
+        Activations with zero point 0; mode ``int16x8`` has no others.
+    input_type, output_type : str
+        Element type of the model's inputs and outputs: FLOAT32, INT8, UINT8 or INT16.
+    input_stats : (float, float) or None
+        Mean and standard deviation of the training images: the input's scale becomes ``1 / std``, its zero point
+        ``mean`` (of UINT8; 128 less for INT8), as ``mean_values`` and ``std_dev_values`` of the old converter.
+    default_ranges : (float, float) or None
+        Range of every activation that no other source has one for: for trials of speed.
+    per_tensor_types : tuple of str
+        Operator types whose weights have one scale for the tensor.
+    int16, int16_types : tuple of str
+        Regular expressions and operator types, as `only` and `only_types`: operators that get INT16 activations in
+        a model of mode ``int8``.
+    tails : str
+        Where an output joins values of very different ranges: ``float`` (or ``int16``) lets it have that type,
+        ``keep`` doesn't look.
+    rounding : str or None
+        ``nearest``, or ``balanced``: some weights are rounded the other way so that errors cancel within each output
+        channel (`quantlib.numerics.quantize_balanced`). None is ``balanced`` in modes with integer activations.
+    recurrent : str
+        ``float``, or ``integer``: LSTM become INT8 too, in mode ``int8``. That costs accuracy, since their errors
+        add up over steps.
     min_elements : int or None
         Smaller constants stay as they are. None leaves it to the operator: 16, but 1,024 for recurrent operators
         (whose errors add up over time); float16 takes all. The TensorFlow converter's rule is 1,024 for all.
@@ -63,7 +116,20 @@ class Recipe:
     granularity: str = "channel"
     block_size: int = 0
     symmetric: bool = True
-    range: str = "minmax"
+    range: str | RangeChooser | None = None
+    weight_range: str = "minmax"
+    percentile: float = 99.99
+    symmetric_activations: bool = False
+    input_type: str = "FLOAT32"
+    output_type: str = "FLOAT32"
+    input_stats: tuple[float, float] | None = None
+    default_ranges: tuple[float, float] | None = None
+    per_tensor_types: tuple[str, ...] = ()
+    int16: tuple[str, ...] = ()
+    int16_types: tuple[str, ...] = ()
+    tails: str = "float"
+    rounding: str | None = None
+    recurrent: str = "float"
     min_elements: int | None = None
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
@@ -71,7 +137,7 @@ class Recipe:
     skip_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("only", "skip", "only_types", "skip_types"):
+        for name in SEVERAL:
             value = getattr(self, name)
             strings = (
                 (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else (None,)
@@ -82,13 +148,18 @@ class Recipe:
         _one_of("mode", self.mode, MODES)
         _one_of("weights", self.weights, _TYPES[self.mode])
         _one_of("granularity", self.granularity, GRANULARITIES)
-        _one_of("range", self.range, RANGES)
+        _range(self)
         _numbers(self)
-        if self.mode == "float16" and (self.granularity, self.range, self.symmetric) != ("channel", "minmax", True):
+        _static(self)
+        if self.mode == "float16" and (self.granularity, self.range or "minmax", self.symmetric) != (
+            "channel",
+            "minmax",
+            True,
+        ):
             raise InvalidRecipe(
                 "granularity, range and symmetric say nothing to mode 'float16', which has no scales; leave them out"
             )
-        if not self.symmetric and self.mode != "weight-only":
+        if not self.symmetric and self.mode not in ("weight-only", "uint8"):
             raise InvalidRecipe(
                 f"symmetric = false with mode {self.mode!r}: its kernels require zero point 0; use weight-only"
             )
@@ -105,9 +176,28 @@ class Recipe:
                 "and blocks need one (32, 64, 128 or 256)"
             )
 
+    @property
+    def activations(self) -> str:
+        """Element type of integer activations; empty for modes without."""
+        return ACTIVATIONS.get(self.mode, "")
+
+    @property
+    def chooser(self) -> RangeChooser:
+        """What chooses the ranges of activations."""
+        return self.chooser_of(str(self.range or "minmax"))
+
+    def chooser_of(self, name: str) -> RangeChooser:
+        """What chooses ranges under a name."""
+        return Percentile(self.percentile) if name == "percentile" else RANGES[name]()
+
+    @property
+    def balanced(self) -> bool:
+        """Whether weights are rounded so that errors cancel."""
+        return self.rounding == "balanced" or (self.rounding is None and bool(self.activations))
+
     def replace(self, **changes: Any) -> Recipe:
         """Return a recipe with some fields changed."""
-        _known(changes)
+        check_known(changes)
         return replace(self, **changes)
 
     def to_toml(self) -> str:
@@ -134,68 +224,77 @@ class Recipe:
         return ", ".join(shown)
 
 
-def from_toml(text: str, where: str = "recipe") -> Recipe:
-    """Make a recipe from TOML.
-
-    Parameters
-    ----------
-    text : str
-        The fields of `Recipe` by name; or ``recipe = "NAME"`` and what differs from that preset.
-    where : str
-        Names the text in an error.
-
-    Raises
-    ------
-    InvalidRecipe
-        If it isn't TOML, or has an unknown key or value.
-    """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    from .presets import by_name
-
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidRecipe(f"{where}: not TOML: {error}; see the reference of recipes") from None
-    try:
-        base = by_name(values.pop("recipe")) if "recipe" in values else None
-        _known(values)
-        _check_kinds(values)
-        if base is not None:
-            return base.replace(**values)
-        if "mode" not in values:
-            raise InvalidRecipe(f"neither 'recipe' nor 'mode' is set; give one of {', '.join(MODES)} as mode")
-        return Recipe(**values)
-    except (InvalidRecipe, NotFound) as error:
-        raise InvalidRecipe(f"{where}: {error}") from None
-
-
-def load(path: str | os.PathLike[str]) -> Recipe:
-    """Read a recipe from a TOML file.
-
-    Raises
-    ------
-    NotFound
-        If there is no such file.
-    InvalidRecipe
-        As `from_toml`.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except OSError as error:
-        raise NotFound(f"{os.fspath(path)}: {error.strerror}; give a preset's name or a TOML file") from None
-    except UnicodeDecodeError:
-        raise InvalidRecipe(f"{os.fspath(path)}: not UTF-8 text; a TOML file is required") from None
-    return from_toml(text, os.fspath(path))
-
-
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InvalidRecipe(f"{name} is {value!r}; one of {', '.join(allowed)} is required")
+
+
+def _range(recipe: Recipe) -> None:
+    """Take a chooser apart into its name and what else it says; check both."""
+    chooser = recipe.range
+    if chooser is not None and not isinstance(chooser, str):
+        name = str(getattr(chooser, "name", ""))
+        if name not in RANGES or not isinstance(chooser, RANGES[name]):
+            raise InvalidRecipe(f"range is {chooser!r}; one of {', '.join(RANGES)}, or one of quantlib.ranges")
+        object.__setattr__(recipe, "range", name)
+        if isinstance(chooser, Percentile):
+            object.__setattr__(recipe, "percentile", chooser.p)
+    if recipe.range is not None:
+        _one_of("range", recipe.range, tuple(RANGES) if recipe.activations else WEIGHT_RANGES)
+    try:
+        Percentile(recipe.percentile)
+    except (InvalidValue, TypeError) as error:
+        raise InvalidRecipe(str(error)) from None
+
+
+def _static(recipe: Recipe) -> None:
+    """Check the fields that speak of integer activations."""
+    if not recipe.activations:
+        for f in fields(recipe):
+            if f.name in _STATIC_ONLY and getattr(recipe, f.name) != f.default:
+                raise InvalidRecipe(
+                    f"{f.name} says nothing to mode {recipe.mode!r}, whose activations stay float; leave it out, or "
+                    f"take one of {', '.join(ACTIVATIONS)}"
+                )
+        return
+    _one_of("weight_range", recipe.weight_range, WEIGHT_RANGES)
+    _one_of("tails", recipe.tails, TAILS)
+    _one_of("recurrent", recipe.recurrent, RECURRENT)
+    if recipe.rounding is not None:
+        _one_of("rounding", recipe.rounding, ROUNDINGS)
+    _one_of("input_type", recipe.input_type, INTERFACES)
+    _one_of("output_type", recipe.output_type, INTERFACES)
+    if recipe.symmetric_activations and recipe.mode == "uint8":
+        raise InvalidRecipe("symmetric_activations with mode 'uint8': UINT8 has no negative integers; take int8")
+    for name, what in (("input_stats", "mean and standard deviation"), ("default_ranges", "least and greatest")):
+        object.__setattr__(recipe, name, _pair(name, getattr(recipe, name), what))
+    if recipe.input_stats is not None:
+        _check_input_stats(recipe.mode, *recipe.input_stats)
+    if recipe.default_ranges is not None and not recipe.default_ranges[0] < recipe.default_ranges[1]:
+        raise InvalidRecipe(f"default_ranges is {recipe.default_ranges}; the first less than the second is required")
+    if (recipe.int16 or recipe.int16_types) and recipe.mode != "int8":
+        raise InvalidRecipe(f"int16 selects operators of mode 'int8', and the mode is {recipe.mode!r}; leave it out")
+
+
+def _check_input_stats(mode: str, mean: float, deviation: float) -> None:
+    if deviation <= 0:
+        raise InvalidRecipe(f"input_stats has standard deviation {deviation}; more than 0 is required")
+    if mode == "int16x8":
+        raise InvalidRecipe(
+            "input_stats with mode 'int16x8', whose zero points are all 0; leave it out, or take int8"
+        )
+    if not 0 <= mean <= 255:
+        raise InvalidRecipe(f"input_stats has mean {mean}; one of 0 to 255 is required, as a zero point of UINT8")
+
+
+def _pair(name: str, value: object, what: str) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else ()
+    good = len(numbers) == 2 and all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers)
+    if not good:
+        raise InvalidRecipe(f"{name} is {value!r}; two finite numbers, {what}, are required")
+    return float(numbers[0]), float(numbers[1])
 
 
 def _numbers(recipe: Recipe) -> None:
@@ -207,30 +306,12 @@ def _numbers(recipe: Recipe) -> None:
             raise InvalidRecipe(f"{name} is {value!r}; a whole number of 0 or more is required")
 
 
-def _known(values: dict[str, Any]) -> None:
+def check_known(values: dict[str, Any]) -> None:
+    """Refuse fields that recipes don't have."""
     names = [f.name for f in fields(Recipe)]
     for key in values:
         if key not in names:
             raise InvalidRecipe(f"unknown key {key!r}; known are recipe, {', '.join(names)}")
-
-
-def _check_kinds(values: dict[str, Any]) -> None:
-    """TOML has types of its own: refuse what would be taken for something else."""
-    for key, value in values.items():
-        text_list = isinstance(value, list) and all(isinstance(v, str) for v in value)
-        right = {
-            "block_size": isinstance(value, int),
-            "min_elements": isinstance(value, int),
-            "symmetric": isinstance(value, bool),
-            "only": text_list or isinstance(value, str),
-            "skip": text_list or isinstance(value, str),
-            "only_types": text_list or isinstance(value, str),
-            "skip_types": text_list or isinstance(value, str),
-        }.get(key, isinstance(value, str))
-        if not right:
-            raise InvalidRecipe(
-                f"{key} is {value!r}; a value of another type is required, see the reference of recipes"
-            )
 
 
 def _toml(value: object) -> str:

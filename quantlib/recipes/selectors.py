@@ -9,6 +9,8 @@ from quantlib.errors import InvalidRecipe
 
 from .recipe import Recipe
 
+_SKIPPED = "skipped by the recipe"
+
 
 def _compile(name: str, patterns: tuple[str, ...]) -> list[re.Pattern[str]]:
     compiled = []
@@ -22,13 +24,22 @@ def _compile(name: str, patterns: tuple[str, ...]) -> list[re.Pattern[str]]:
 
 @dataclass
 class Selection:
-    """A recipe's selectors at work; it notes which of them ever matched."""
+    """A recipe's selectors at work; it notes which of them ever matched.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    asked : Recipe or None
+        What the user asked for, where a target has changed it since.
+    """
 
     recipe: Recipe
+    asked: Recipe | None = None
     used: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._only, self._skip = _compile("only", self.recipe.only), _compile("skip", self.recipe.skip)
+        self._int16 = _compile("int16", self.recipe.int16)
 
     def _found(self, kind: str, patterns: list[re.Pattern[str]], names: tuple[str, ...]) -> bool:
         hits = [p.pattern for p in patterns if any(p.search(name) for name in names)]
@@ -55,10 +66,34 @@ class Selection:
         only_type = self._typed("only_types", recipe.only_types, operator)
         skip_type = self._typed("skip_types", recipe.skip_types, operator)
         if skip or skip_type:
-            return "skipped by the recipe"
+            return _SKIPPED
         if (recipe.only or recipe.only_types) and not (only or only_type):
             return "not among those the recipe asks for"
         return ""
+
+    def skips(self, operator: str, names: tuple[str, ...]) -> str:
+        """Why an operator that belongs to its neighbours isn't to follow them; empty where it does.
+
+        Selectors that name what is to be quantized mean the neighbours.
+        """
+        refusal = self.refusal(operator, names)
+        return refusal if refusal == _SKIPPED else ""
+
+    def wants_int16(self, operator: str, names: tuple[str, ...]) -> bool:
+        """Whether the recipe selects an operator for INT16 activations."""
+        named = self._found("int16", self._int16, names)
+        return self._typed("int16_types", self.recipe.int16_types, operator) or named
+
+    def wants_one_scale(self, operator: str) -> bool:
+        """Whether the recipe asks for one scale in this type of operator's weights."""
+        listed = self._typed("per_tensor_types", self.recipe.per_tensor_types, operator)
+        return listed or self.recipe.granularity == "tensor"
+
+    def as_wanted(self, operator: str) -> Recipe:
+        """The recipe for the weights of one type of operator."""
+        listed = self._typed("per_tensor_types", self.recipe.per_tensor_types, operator)
+        one = listed and self.recipe.granularity == "channel"
+        return self.recipe.replace(granularity="tensor") if one else self.recipe
 
     def check_all_used(self) -> None:
         """Refuse a selector that matched nothing in the model.
@@ -68,8 +103,8 @@ class Selection:
         InvalidRecipe
             Naming the first such selector.
         """
-        for kind in ("only", "skip", "only_types", "skip_types"):
-            for pattern in getattr(self.recipe, kind):
+        for kind in ("only", "skip", "only_types", "skip_types", "int16", "int16_types", "per_tensor_types"):
+            for pattern in getattr(self.asked or self.recipe, kind):
                 if (kind, pattern) not in self.used:
                     what = "operator type" if kind.endswith("types") else "operator or constant"
                     raise InvalidRecipe(

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quantlib.numerics import Granularity, PerAxis, PerBlock, PerTensor, element_type, parameter_shape
+from quantlib.numerics import Affine, Granularity, PerAxis, PerBlock, PerTensor, element_type, parameter_shape
 from quantlib.operators import OperatorRow, row
+from quantlib.targets import Target
 from quantlib.tflite import Model, Tensor
 
-from .graph import Graph, Use
+from .fitting import fitted
+from .graph import STORAGE, Graph, Use
+from .grid import trained_note
 from .plan import BEHIND, DIRECT, KEEP, Decision, Plan
 from .recipe import Recipe
 from .selectors import Selection
@@ -29,7 +32,7 @@ class _Form:
     """How one reader can have a constant: action, type and granularity; a reason where it can't.
 
     `plain` readers keep the float constant itself, others may read what it became through DEQUANTIZE. `selected`
-    says that the recipe's selectors left the reader out.
+    says that the recipe's selectors left the reader out. `affine` are parameters from training.
     """
 
     action: str
@@ -38,15 +41,18 @@ class _Form:
     reason: str = ""
     plain: bool = False
     selected: bool = False
+    affine: Affine | None = None
 
 
-def plan_weights(model: Model, recipe: Recipe) -> Plan:
+def plan_weights(model: Model, recipe: Recipe, target: Target | None = None) -> Plan:
     """Plan a recipe for weights.
 
     Parameters
     ----------
     model : Model
     recipe : Recipe
+    target : Target or None
+        What is to run the result.
 
     Returns
     -------
@@ -55,14 +61,18 @@ def plan_weights(model: Model, recipe: Recipe) -> Plan:
     Raises
     ------
     InvalidRecipe
-        If a selector is no regular expression, or matches nothing.
+        If a selector is no regular expression, or matches nothing; or the target doesn't take the mode.
     """
-    selection = Selection(recipe)
+    asked, recipe = recipe, recipe if target is None else fitted(recipe, target)
+    selection = Selection(recipe, asked)
     decisions: list[Decision] = []
-    for g in range(len(model.subgraphs)):
-        decisions.extend(_graph_decisions(Graph(model, g), recipe, selection))
+    graphs = [Graph(model, g) for g in range(len(model.subgraphs))]
+    for graph in graphs:
+        decisions.extend(_graph_decisions(graph, recipe, selection))
     selection.check_all_used()
-    return Plan(recipe, tuple(decisions))
+    stay = sum(len([o for o in graph.folds if graph.names[o] == "FAKE_QUANT"]) for graph in graphs)
+    note = f"{stay} FAKE_QUANT of activations stay: they go in modes with integer activations"
+    return Plan(recipe, tuple(decisions), notes=(note,) if stay else ())
 
 
 def _graph_decisions(graph: Graph, recipe: Recipe, selection: Selection) -> Iterator[Decision]:
@@ -97,7 +107,7 @@ def _constants(graph: Graph, recipe: Recipe, selection: Selection, refused: dict
         origin = graph.origin(t)
         if origin is None or _is_storage_step(graph, t):
             continue
-        if origin.quantization is not None:
+        if origin.type not in _FLOATS and origin.quantization is not None:
             yield _keep(graph, tensor, origin, f"already {origin.type}")
         elif tensor.type in _FLOATS and origin.type in _FLOATS:
             yield _decide(graph, tensor, origin, recipe, selection, refused)
@@ -109,9 +119,7 @@ def _is_storage_step(graph: Graph, t: int) -> bool:
     """Whether a tensor is only the stored form of a constant that stands further on."""
     readers = [graph.operators[u.operator] for u in graph.uses[t]]
     results = [int(o) for reader in readers if reader.outputs is not None for o in reader.outputs]
-    return all(graph.names[u.operator] in ("DEQUANTIZE", "DENSIFY") for u in graph.uses[t]) and any(
-        graph.uses.get(o) for o in results
-    )
+    return all(graph.names[u.operator] in STORAGE for u in graph.uses[t]) and any(graph.uses.get(o) for o in results)
 
 
 def _keep(graph: Graph, tensor: Tensor, origin: Tensor, reason: str) -> Decision:
@@ -144,7 +152,7 @@ def _decide(
     forms = {
         use: _Form(KEEP, reason=why, plain=True, selected=True)
         if (why := selection.refusal(graph.names[use.operator], (graph.operator_label(use.operator), tensor.name)))
-        else _form(graph, use, tensor, recipe, refused)
+        else _form(graph, use, tensor, selection.as_wanted(graph.names[use.operator]), refused)
         for use in uses
     }
     taken = [f for f in forms.values() if f.action != KEEP]
@@ -168,7 +176,7 @@ def _unfit(graph: Graph, tensor: Tensor, origin: Tensor, recipe: Recipe) -> str:
             return "already FLOAT16"
         if origin.table.sparsity is not None:
             return "stored sparse; its dense form would be larger"
-        return _too_small(count, recipe.min_elements or 0) or _overflow(tensor)
+        return _too_small(count, recipe.min_elements or 0) or _overflow(origin)
     return _too_small(count, recipe.min_elements or 0)
 
 
@@ -180,9 +188,9 @@ def _count(tensor: Tensor) -> int:
     return int(np.prod(tensor.shape, dtype=np.int64))
 
 
-def _overflow(tensor: Tensor) -> str:
+def _overflow(origin: Tensor) -> str:
     """Why a constant doesn't fit float16: values that would become infinite."""
-    values = tensor.numpy().reshape(-1)
+    values = origin.numpy().reshape(-1)
     for start in range(0, values.size, 1 << 16):
         piece = values[start : start + (1 << 16)]
         if not (piece.max() < 65520.0 and piece.min() > -65520.0):
@@ -217,13 +225,43 @@ def _form(graph: Graph, use: Use, tensor: Tensor, recipe: Recipe, refused: dict[
         return _Form(KEEP, reason=small)
     if weight.table and (row_length := _count(tensor) // max(tensor.shape[0], 1)) < _LONG_ROW:
         return _float16_form(
-            tensor, f"rows of {row_length}: as integers with a scale each hardly smaller than FLOAT16"
+            graph.origin(tensor.index) or tensor,
+            f"rows of {row_length}: as integers with a scale each hardly smaller than FLOAT16",
         )
     if recipe.mode == "weight-only" or not weight.hybrid:
-        return _Form(BEHIND, recipe.weights, _granularity(recipe, axis, None))
+        form = _Form(BEHIND, recipe.weights, _granularity(recipe, axis, None))
+        return _as_trained(graph, tensor, form, ("INT8", "INT4"), axis)
     if use.operator in refused:
         return _Form(KEEP, reason=refused[use.operator])
-    return _hybrid_form(graph, known, tensor, recipe, axis, use)
+    form = _hybrid_form(graph, known, tensor, recipe, axis, use)
+    return _as_trained(graph, tensor, form, weight.hybrid, axis, channels=weight.hybrid_channels)
+
+
+def _as_trained(
+    graph: Graph,
+    tensor: Tensor,
+    form: _Form,
+    kinds: tuple[str, ...],
+    axis: int | None,
+    *,
+    channels: bool | None = None,
+) -> _Form:
+    """A form with the parameters that training left for the weight, where the reader takes them."""
+    grid = graph.trained.get(tensor.index)
+    if grid is None or form.action == KEEP:
+        return form
+    direct = form.action == DIRECT
+    several = (form.type, *(k for k in kinds if k != form.type))
+    affine, why = grid.weight(several, axis, one=channels is False, symmetric=direct)
+    if affine is None:
+        note = f"quantized anew from its trained values: {why}"
+        return replace(form, reason="; ".join(n for n in (form.reason, note) if n))
+    note = trained_note(grid, affine, form.type, graph.origin(tensor.index) or tensor, tensor.shape)
+    if channels and axis is not None and affine.scale.size == 1:  # the same scale for every channel
+        count = tensor.shape[axis]
+        scale, points = np.repeat(affine.scale, count), np.repeat(affine.zero_point, count)
+        affine = Affine(affine.type, scale, points, PerAxis(axis), affine.narrow_range)
+    return replace(form, type=affine.type.name, granularity=affine.granularity, reason=note, affine=affine)
 
 
 def _hybrid_form(
@@ -256,9 +294,9 @@ def _no_blocks(graph: Graph, known: OperatorRow, tensor: Tensor, recipe: Recipe,
     return ""
 
 
-def _float16_form(tensor: Tensor, why: str) -> _Form:
+def _float16_form(origin: Tensor, why: str) -> _Form:
     """Half the bytes, for what integers suit badly."""
-    beyond = _overflow(tensor)
+    beyond = _overflow(origin)
     return _Form(KEEP, reason=f"{why}; {beyond}") if beyond else _Form(BEHIND, "FLOAT16", reason=why)
 
 
@@ -308,24 +346,26 @@ def _combine(graph: Graph, tensor: Tensor, origin: Tensor, recipe: Recipe, forms
     """One stored form for all readers: the most frequent one; the others read it through DEQUANTIZE."""
     bare = [graph.names[u.operator] for u, f in forms.items() if f.action == KEEP and not f.plain]
     if bare:  # one stored form for all, and one that suits a reader who has no use for integers
-        form = _float16_form(tensor, f"also read by {bare[0]}, which takes no integers")
+        form = _float16_form(origin, f"also read by {bare[0]}, which takes no integers")
         forms = {u: f if f.plain else form for u, f in forms.items()}
         if form.action == KEEP:
             return _keep(graph, tensor, origin, form.reason)
-    taken = Counter((f.action, f.type, f.granularity) for f in forms.values() if f.action != KEEP)
-    (action, kind, granularity), _ = max(taken.items(), key=lambda item: (item[0][0] == DIRECT, item[1]))
+    taken = Counter((f.action, f.type, f.granularity, f.affine) for f in forms.values() if f.action != KEEP)
+    (action, kind, granularity, affine), _ = max(taken.items(), key=lambda item: (item[0][0] == DIRECT, item[1]))
     plain = tuple((u.operator, u.operand) for u, f in forms.items() if f.plain)
     through = tuple(
         (u.operator, u.operand)
         for u, f in forms.items()
-        if (u.operator, u.operand) not in plain and (f.action, f.type, f.granularity) != (action, kind, granularity)
+        if (u.operator, u.operand) not in plain
+        and (f.action, f.type, f.granularity, f.affine) != (action, kind, granularity, affine)
     )
     before = origin.data.nbytes if origin.data is not None else 0
     size = element_type(kind).nbytes(_count(tensor))
     if kind not in _FLOATS:
         scales = int(np.prod(parameter_shape(granularity, tensor.shape), dtype=np.int64))
         size += scales * (2 if isinstance(granularity, PerBlock) else _SCALE_COST)
-        size += 0 if recipe.symmetric else scales * _ZERO_POINT_COST
+        symmetric = recipe.symmetric if affine is None else not affine.zero_point.any()
+        size += 0 if symmetric else scales * _ZERO_POINT_COST
     if kind not in _FLOATS and size >= before:
         return _keep(
             graph,
@@ -351,4 +391,5 @@ def _combine(graph: Graph, tensor: Tensor, origin: Tensor, recipe: Recipe, forms
         before,
         size,
         "; ".join(dict.fromkeys(notes)),
+        trained=affine,
     )

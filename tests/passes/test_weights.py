@@ -10,10 +10,11 @@ import pytest
 import quantlib as ql
 from quantlib.errors import InvalidValue
 from quantlib.numerics import PerAxis, affine_from_range, quantize, sqnr_db, to_float16, weight_range
-from quantlib.recipes import BEHIND, PRESETS, Recipe, dynamic, weight_only
+from quantlib.recipes import BEHIND, Recipe, dynamic, weight_only
 from quantlib.tflite import Inline, Model, Table
 from tests.support.litert import RESOLVERS, run
 from tests.support.network import Network, classifier, gaussian
+from tests.support.presets import WEIGHT_PRESETS
 from tests.support.shared import MODELS, SHARED, needs_shared
 
 FLOATS = [p for p in MODELS if p.parent.name == "models" and ("float" in p.stem or "fp16" in p.stem)]
@@ -167,7 +168,7 @@ def test_float16_says_how_to_compute() -> None:
     assert entries == ["reduced_precision_support"]
 
 
-@pytest.mark.parametrize("recipe", PRESETS)
+@pytest.mark.parametrize("recipe", WEIGHT_PRESETS)
 def test_the_same_input_gives_the_same_bytes(recipe: str) -> None:
     assert ql.quantize(classifier(), recipe).to_bytes() == ql.quantize(classifier(), recipe).to_bytes()
 
@@ -179,7 +180,7 @@ def test_constants_with_one_buffer_keep_one() -> None:
     first = net.constant("first", w)
     second = net.constant("second", w, buffer=net.graph.tensors[first].buffer)
     model = net.done(net.fully_connected("b", net.fully_connected("a", x, first), second))
-    for recipe in PRESETS:
+    for recipe in WEIGHT_PRESETS:
         small = ql.quantize(model, recipe)
         assert small.tensor("first").table.buffer == small.tensor("second").table.buffer
         assert small.tensor("first").type != "FLOAT32"
@@ -281,7 +282,7 @@ def test_control_dependencies_follow_the_operators() -> None:
 @pytest.mark.parametrize("path", FLOATS, ids=lambda p: p.stem)
 def test_real_models_in_every_mode_and_resolver(path: Path) -> None:
     model = ql.read(path)
-    for recipe in PRESETS:
+    for recipe in WEIGHT_PRESETS:
         plan = ql.plan(model, recipe)
         content = ql.quantize(model, plan).to_bytes()
         assert not plan.quantized or ql.read(content).to_bytes(rebuild=True) == content
@@ -311,7 +312,7 @@ def test_float16_computes_as_the_rounded_float_model(path: Path) -> None:
 
 
 @needs_shared
-@pytest.mark.parametrize("recipe", PRESETS)
+@pytest.mark.parametrize("recipe", WEIGHT_PRESETS)
 @pytest.mark.parametrize("name", ["ic_resnet8", "vww_mobilenet_96", "kws_dscnn", "ad_toycar"])
 def test_mlperf_tiny_really_shrinks(name: str, recipe: str) -> None:
     path = SHARED / "models" / f"mlperf_{name}_float.tflite"

@@ -10,9 +10,10 @@ import pytest
 import quantlib as ql
 from quantlib.errors import InvalidRecipe
 from quantlib.numerics import PerAxis, PerBlock, PerTensor
-from quantlib.recipes import BEHIND, DIRECT, KEEP, PRESETS, Decision, Plan, Recipe, dynamic, weight_only
+from quantlib.recipes import BEHIND, DIRECT, KEEP, Decision, Plan, Recipe, dynamic, weight_only
 from quantlib.tflite import Model, Table
 from tests.support.network import Network, classifier, gaussian
+from tests.support.presets import WEIGHT_PRESETS
 from tests.support.shared import MODELS, needs_shared
 
 
@@ -181,8 +182,8 @@ def test_ends_and_variables_stay() -> None:
     assert "variable" in decision(net.done(net.fully_connected("fc", x, w)), "dynamic", "w").reason
 
 
-@pytest.mark.parametrize("first", PRESETS)
-@pytest.mark.parametrize("second", PRESETS)
+@pytest.mark.parametrize("first", WEIGHT_PRESETS)
+@pytest.mark.parametrize("second", WEIGHT_PRESETS)
 def test_what_is_quantized_passes_through(first: str, second: str) -> None:
     once = ql.quantize(classifier(), first)
     if first == "float16":
@@ -213,7 +214,7 @@ def test_a_plan_prints_and_serializes() -> None:
 
 @needs_shared
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
-@pytest.mark.parametrize("recipe", PRESETS)
+@pytest.mark.parametrize("recipe", WEIGHT_PRESETS)
 def test_every_float_constant_of_real_models_is_named_with_a_reason(path: object, recipe: str) -> None:
     model = ql.read(path)
     plan = ql.plan(model, recipe)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlib import recipes
+from quantlib.calibration import MSE, RANGES, Blend, Entropy, MinMax, Percentile, RangeChooser
 from quantlib.errors import InvalidRecipe, NotFound, WriteFailed
 from quantlib.recipes import PRESETS, Recipe, by_name, from_toml, load
 
@@ -34,6 +35,45 @@ def test_any_recipe_survives_toml(recipe: Recipe) -> None:
     assert from_toml(recipe.to_toml()) == recipe
 
 
+def pairs(low: float, high: float) -> st.SearchStrategy[tuple[float, float] | None]:
+    """Two numbers in order, or none."""
+    return st.none() | st.tuples(st.floats(-low, 0), st.floats(0.001, high))
+
+
+@given(st.builds(
+    Recipe,
+    mode=st.just("int8"),
+    weights=st.sampled_from(["INT8", "INT4"]),
+    granularity=st.sampled_from(["channel", "tensor"]),
+    range=st.sampled_from([None, *RANGES]),
+    weight_range=st.sampled_from(["minmax", "mse"]),
+    percentile=st.floats(0, 100, exclude_min=True),
+    symmetric_activations=st.booleans(),
+    input_type=st.sampled_from(["FLOAT32", "INT8", "UINT8", "INT16"]),
+    output_type=st.sampled_from(["FLOAT32", "INT8", "UINT8", "INT16"]),
+    input_stats=st.none() | st.tuples(st.floats(0, 255), st.floats(0.001, 300)),
+    default_ranges=pairs(1e30, 1e30),
+    per_tensor_types=texts, int16=texts, int16_types=texts,
+    tails=st.sampled_from(["float", "int16", "keep"]),
+    rounding=st.sampled_from([None, "nearest", "balanced"]),
+))  # fmt: skip
+def test_any_recipe_for_integer_activations_survives_toml(recipe: Recipe) -> None:
+    assert from_toml(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize("chooser", [MinMax(), Percentile(99.5), Entropy(), MSE(), Blend()])
+def test_a_chooser_becomes_its_name(chooser: RangeChooser) -> None:
+    recipe = recipes.int8(range=chooser)
+    assert recipe.range == chooser.name
+    assert recipe.chooser == chooser
+    assert from_toml(recipe.to_toml()).chooser == chooser
+
+
+def test_a_range_must_be_a_chooser_that_is_known() -> None:
+    with pytest.raises(InvalidRecipe, match=r"or one of quantlib\.ranges"):
+        recipes.int8(range=7)
+
+
 def test_saved_recipe_is_loaded(tmp_path: Path) -> None:
     recipe = recipes.weight_only(skip=("first", r"\d+$"), range="mse")
     recipe.save(tmp_path / "r.toml")
@@ -53,7 +93,7 @@ def test_toml_can_start_from_a_preset() -> None:
         ('mode = "dynamic"\nfoo = 1', "unknown key 'foo'"),
         ("min_elements = 4", "neither 'recipe' nor 'mode'"),
         ('recipe = "nosuch"', "no recipe 'nosuch'"),
-        ('mode = "int8"', "mode is 'int8'; one of float16, dynamic, weight-only"),
+        ('mode = "int3"', "mode is 'int3'; one of float16, dynamic, weight-only, int8, int16x8, uint8"),
         ('mode = "float16"\nweights = "INT8"', "weights is 'INT8'; one of FLOAT16"),
         ('mode = "dynamic"\nweights = "FLOAT16"', "one of INT8, INT4"),
         ('mode = "dynamic"\nsymmetric = false', "require zero point 0"),
@@ -66,6 +106,30 @@ def test_toml_can_start_from_a_preset() -> None:
         ('mode = "dynamic"\nblock_size = 32', "goes with blocks"),
         ('mode = "weight-only"\ngranularity = "block"\nblock_size = 32', "only mode dynamic with INT4"),
         ('mode = "dynamic"\nrange = "kl"', "one of minmax, mse"),
+        ('mode = "dynamic"\nrange = "percentile"', "one of minmax, mse"),
+        ('mode = "dynamic"\ninput_type = "INT8"', "input_type says nothing to mode 'dynamic'"),
+        ('mode = "float16"\nweights = "FLOAT16"\nrounding = "balanced"', "rounding says nothing to mode 'float16'"),
+        ('recipe = "int8"\nrange = "kl"', "one of minmax, percentile, entropy, mse"),
+        ('recipe = "int8"\nrange = 3', "another type"),
+        ('recipe = "int8"\npercentile = 0', "percentile is 0; a number above 0 and up to 100"),
+        ('recipe = "int8"\npercentile = nan', "percentile is nan"),
+        ('recipe = "int8"\npercentile = "99"', "another type"),
+        ('recipe = "int8"\nweight_range = "entropy"', "weight_range is 'entropy'; one of minmax, mse"),
+        ('recipe = "int8"\nweights = "UINT8"', "weights is 'UINT8'; one of INT8, INT4"),
+        ('recipe = "int8"\nsymmetric = false', "require zero point 0"),
+        ('recipe = "int8"\nsymmetric_activations = 1', "another type"),
+        ('recipe = "uint8"\nsymmetric_activations = true', "UINT8 has no negative integers"),
+        ('recipe = "int8"\noutput_type = "INT32"', "output_type is 'INT32'; one of FLOAT32, INT8, UINT8, INT16"),
+        ('recipe = "int8"\ninput_stats = 1', "another type"),
+        ('recipe = "int8"\ninput_stats = [1]', "two finite numbers, mean and standard deviation"),
+        ('recipe = "int8"\ninput_stats = [300, 1]', "mean 300.0; one of 0 to 255"),
+        ('recipe = "int16x8"\ninput_stats = [127, 1]', "whose zero points are all 0"),
+        ('recipe = "int8"\ninput_stats = [127.5, 0]', "standard deviation 0.0; more than 0 is required"),
+        ('recipe = "int8"\ndefault_ranges = [0, inf]', "two finite numbers, least and greatest"),
+        ('recipe = "int8"\ndefault_ranges = [3, 1]', "the first less than the second"),
+        ('recipe = "int8"\ntails = "int8"', "tails is 'int8'; one of float, int16, keep"),
+        ('recipe = "int8"\nrounding = "up"', "rounding is 'up'; one of nearest, balanced"),
+        ('recipe = "int16x8"\nint16 = "logits"', "int16 selects operators of mode 'int8'"),
     ],
 )
 def test_bad_recipes_say_what_is_wrong(text: str, message: str) -> None:

@@ -1,0 +1,225 @@
+"""Constants looked at: their values piece by piece, and the range that each channel of them has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from quantlib.errors import InvalidRange, InvalidValue
+from quantlib.numerics import (
+    Affine,
+    ElementType,
+    Granularity,
+    PerAxis,
+    PerBlock,
+    PerTensor,
+    affine_from_range,
+    from_bfloat16,
+    mse_range,
+    to_bfloat16,
+    weight_range,
+)
+from quantlib.tflite import Tensor
+
+from .grid import Rounded
+
+#: Elements that one thread looks at when it searches a range.
+_PIECE = 1 << 20
+
+_T = TypeVar("_T")
+_Floats = npt.NDArray[np.float32]
+
+
+def constant_range(
+    origin: Tensor,
+    shape: tuple[int, ...],
+    kind: ElementType,
+    granularity: Granularity,
+    *,
+    symmetric: bool,
+    choose: str,
+) -> tuple[_Floats, _Floats]:
+    """Range of every channel of a float constant.
+
+    Parameters
+    ----------
+    origin : Tensor
+        Dense or sparse.
+    shape : tuple of int
+        Shape in which operators read it.
+    kind : ElementType
+        What it is to become; matters to ``mse`` alone.
+    granularity : Granularity
+    symmetric : bool
+    choose : str
+        ``minmax`` or ``mse``.
+
+    Returns
+    -------
+    lo, hi : float32 array
+        Of the shape of the scales.
+
+    Raises
+    ------
+    InvalidValue
+        If a value isn't finite.
+    """
+    cut, elements = Cut.of(shape, granularity), elements_of(origin)
+
+    def rows(first: int, last: int) -> npt.NDArray[Any]:
+        return elements(first * cut.row, last * cut.row).reshape(last - first, *cut.shape[1:])
+
+    try:
+        return _range(rows, cut, kind, symmetric, choose)
+    except InvalidRange as error:
+        raise InvalidValue(f"{origin}: {error}; or leave it out by skip") from None
+
+
+def constant_affine(
+    origin: Tensor,
+    shape: tuple[int, ...],
+    kind: ElementType,
+    granularity: Granularity,
+    *,
+    symmetric: bool,
+    choose: str,
+) -> Affine:
+    """Scales and zero points for a float constant.
+
+    Parameters
+    ----------
+    origin : Tensor
+    shape : tuple of int
+    kind : ElementType
+    granularity : Granularity
+    symmetric : bool
+    choose : str
+        All as `constant_range`.
+
+    Returns
+    -------
+    Affine
+
+    Raises
+    ------
+    InvalidValue
+        If a value isn't finite.
+    """
+    lo, hi = constant_range(origin, shape, kind, granularity, symmetric=symmetric, choose=choose)
+    if isinstance(granularity, PerBlock):  # scales of rows by blocks
+        granularity = Cut.of(shape, granularity).granularity
+    affine = affine_from_range(lo, hi, kind, granularity=granularity, symmetric=symmetric, narrow_range=symmetric)
+    if not isinstance(granularity, PerBlock):
+        return affine
+    # XNNPACK reads block scales, which are stored as float16, as bfloat16: only a value that both hold is the same.
+    coarse = np.maximum(from_bfloat16(to_bfloat16(affine.scale)), np.float32(2.0**-14))  # the least normal float16
+    return Affine(affine.type, coarse, affine.zero_point, granularity, affine.narrow_range)
+
+
+def elements_of(origin: Tensor) -> Callable[[int, int], npt.NDArray[Any]]:
+    """Make a function that gives the values ``start:stop`` of a float constant, in flat order.
+
+    They are read from the file, not mapped; what is sparse is expanded again each time, so nothing stays in memory.
+    """
+    if isinstance(origin, Rounded):
+        return origin.elements(elements_of(origin.stored))
+    data, dtype = origin.data, origin.dtype
+    if data is None or dtype is None or origin.table.sparsity is not None:
+        return lambda start, stop: origin.numpy().reshape(-1)[start:stop]
+    origin.numpy()  # raises where the buffer is shorter than the shape
+    size = dtype.itemsize
+
+    def elements(start: int, stop: int) -> npt.NDArray[Any]:
+        return np.require(data.load(size * start, size * stop).view(dtype), requirements="A")
+
+    return elements
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a tensor is cut into rows that can be quantized on their own.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The tensor's values in this shape have the rows first.
+    granularity : Granularity
+        In that shape.
+    row : int
+        Elements of a row.
+    """
+
+    shape: tuple[int, ...]
+    granularity: Granularity
+    row: int
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], granularity: Granularity) -> Cut:
+        count = int(np.prod(shape, dtype=np.int64))
+        if isinstance(granularity, PerBlock):
+            last = shape[-1]
+            return cls((count // max(last, 1), last), PerBlock(1, granularity.size), last)
+        if isinstance(granularity, PerAxis):
+            axis = granularity.axis
+            outer, channels = int(np.prod(shape[:axis], dtype=np.int64)), shape[axis]
+            inner = count // max(outer * channels, 1)
+            if outer == 1:
+                return cls((channels, inner), PerAxis(0), inner)
+            return cls((outer, channels, inner), PerAxis(1), channels * inner)
+        return cls((count,), PerTensor(), 1)
+
+    def granule(self, kind: ElementType, nbytes: int) -> int:
+        """Bytes at whose multiples a row begins at a whole byte; everything where no such number is small."""
+        bits = self.row * kind.bits
+        for rows in (1, 2, 4):
+            if bits * rows and bits * rows % 8 == 0:
+                return bits * rows // 8
+        return max(nbytes, 1)
+
+    def part(self, affine: Affine, first: int, last: int) -> Affine:
+        """Parameters of the rows ``first:last``, for values in this shape."""
+        scale, points = affine.scale, affine.zero_point
+        if not isinstance(self.granularity, PerTensor) and self.granularity != PerAxis(1):
+            scale, points = scale[first:last], points[first:last]
+        return Affine(affine.type, scale, points, self.granularity, affine.narrow_range)
+
+
+def _range(
+    rows: Callable[[int, int], npt.NDArray[Any]], cut: Cut, kind: ElementType, symmetric: bool, choose: str
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Range of every channel or block, in threads over the rows."""
+
+    def clipped(part: slice) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        return mse_range(
+            rows(part.start, part.stop), cut.granularity, kind, symmetric=symmetric, narrow_range=symmetric
+        )
+
+    count = cut.shape[0]
+    # Rows share their scales where there is one for all, or where the channels lie inside the rows.
+    shared = isinstance(cut.granularity, PerTensor) or cut.granularity == PerAxis(1)
+    if shared and choose == "mse":
+        return clipped(slice(0, count))
+    step = max(_PIECE // max(cut.row, 1), 1)
+    parts = [slice(i, min(i + step, count)) for i in range(0, max(count, 1), step)]
+    task = clipped if choose == "mse" else lambda part: weight_range(rows(part.start, part.stop), cut.granularity)
+    found = in_threads(task, parts, 4 * count * cut.row)
+    lows, highs = [lo for lo, _ in found], [hi for _, hi in found]
+    if shared:
+        return np.min(lows, axis=0), np.max(highs, axis=0)
+    return np.concatenate(lows), np.concatenate(highs)
+
+
+def in_threads(task: Callable[[slice], _T], parts: list[slice], nbytes: int) -> list[_T]:
+    """Do a task for each part, in threads where there is enough to do (NumPy releases the GIL)."""
+    workers = min(os.cpu_count() or 1, 4)
+    if workers == 1 or len(parts) == 1 or nbytes < 1 << 23:
+        return [task(part) for part in parts]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(task, parts))
