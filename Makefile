@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEER := .venv-peer
 BENCH := build/bench
 
-.PHONY: demo test check bench accuracy docs fuzz format clean
+.PHONY: demo test check conformance bench accuracy defaults docs fuzz format clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,10 @@ check: $(VENV)/.dev $(VENV)/.test
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+# Every integer of every tensor against LiteRT's reference kernels; needs the folder of models and data.
+conformance: $(VENV)/.test
+	$(BIN)/python -m tests.conformance.table --samples 8
+
 docs: $(VENV)/.test
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m pytest tests/house/test_docs.py
@@ -40,11 +44,16 @@ $(PEER)/.made:
 	$(PEER)/bin/python -m pip install --quiet litert-quantizer==0.11.0 || true
 	@touch $@
 
+# Both need the folder of models and data beside the repository, and say so where it isn't there.
 accuracy: $(VENV)/.litert
-	$(BIN)/python -m benchmarks.accuracy
+	$(BIN)/python -m benchmarks.accuracy --docs --check
+
+defaults: $(VENV)/.litert
+	$(BIN)/python -m benchmarks.defaults --docs
 
 bench: $(VENV)/.litert $(PEER)/.made
 	$(BIN)/python -m benchmarks --peer-python $(PEER)/bin/python --out $(BENCH)
+	$(BIN)/python -m benchmarks.defaults --limit 8 --out $(BENCH)/defaults.md || test $$? -eq 2
 
 format: $(VENV)/.dev
 	$(BIN)/python -m ruff check --fix .

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property, partial
@@ -32,6 +33,7 @@ from quantlib.operators import (
 )
 from quantlib.recipes import PRESETS, Recipe
 from quantlib.runners.control import CONTROL
+from quantlib.targets import NAMES, Target, load
 from quantlib.tflite import builtin_operators
 
 DOCS = Path(__file__).parent
@@ -223,6 +225,66 @@ def preset_table() -> str:
     return table(("name", "in Python", "fields", "what it does"), lines)
 
 
+# targets.md
+
+
+def target_table() -> str:
+    """Targets and what each takes."""
+    return table(
+        (
+            "target",
+            "what it is",
+            "float",
+            "hybrid",
+            "int16",
+            "uint8",
+            "dense weights",
+            "shapes",
+            "inputs and outputs",
+        ),
+        (_target(load(name)) for name in NAMES),
+    )
+
+
+def _target(target: Target) -> tuple[str, ...]:
+    flags = (target.float_ok, target.hybrid_ok, target.int16_ok, target.uint8_ok)
+    return (
+        code(target.name),
+        target.title,
+        *("yes" if flag else "no" for flag in flags),
+        "per tensor" if target.dense_per_tensor else "any",
+        "static" if target.static_shapes else "any",
+        ", ".join(target.io_types) or "any",
+    )
+
+
+def target_operators() -> str:
+    """Targets and the operators that each has."""
+    lines = []
+    for name in NAMES:
+        target = load(name)
+        if target.other_operators:
+            lines.append((code(name), "all that LiteRT's resolver has"))
+            continue
+        versions = {o: f" to version {a.version}" if a.version else "" for o, a in target.operators.items()}
+        lines.append((code(name), ", ".join(code(o) + versions[o] for o in sorted(versions))))
+    return table(("target", "operators"), lines)
+
+
+def target_sources() -> str:
+    """Sources and notes of each target."""
+    parts = []
+    for name in NAMES:
+        target = load(name)
+        lines = [*target.sources, *(f"Note: {note}." for note in target.notes)]
+        parts.append(f"`{name}`, {len(target.rules)} rules\n\n" + "".join(_item(line) for line in lines))
+    return "\n".join(parts)
+
+
+def _item(text: str) -> str:
+    return textwrap.fill(text, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False) + "\n"
+
+
 # errors.md
 
 
@@ -303,8 +365,8 @@ def _members(union: object) -> str:
     return " or ".join(getattr(t, "__name__", str(t)) if not get_args(t) else str(t) for t in get_args(union))
 
 
-_VALUES = ("Model", "Tensor", "Quantization", "Recipe", "Plan", "Statistics")
-_DOORS = ("numerics", "calibration", "runners", "recipes", "operators", "tflite")
+_VALUES = ("Model", "Tensor", "Quantization", "Recipe", "Plan", "Statistics", "Comparison")
+_DOORS = ("numerics", "calibration", "runners", "evaluation", "recipes", "operators", "targets", "tflite")
 
 PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
@@ -313,6 +375,9 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "commands": command_tables,
         "recipe-fields": recipe_fields,
         "presets": preset_table,
+        "targets": target_table,
+        "target-operators": target_operators,
+        "target-sources": target_sources,
         "error-tree": error_tree,
         "errors": error_table,
         "names": front_table,

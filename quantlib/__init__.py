@@ -8,9 +8,10 @@
     ql.quantize(model, "dynamic").write("m_dynamic.tflite")
     print(ql.calibrate(model, samples))
 
-Values: `Model` (with `Tensor` and `Quantization`), `Recipe`, `Plan`, `Statistics`. Verbs: `read`, `plan`, `quantize`,
-`calibrate`, `run`. Rooms: `numerics` (the mathematics, on plain arrays), `recipes`, `calibration`, `ranges`,
-`runners`, `tflite` (the file), `operators`, `errors`.
+Values: `Model` (with `Tensor` and `Quantization`), `Recipe`, `Plan`, `Statistics`, `Comparison`. Verbs: `read`,
+`plan`, `quantize`, `calibrate`, `run`, `compare`, `check`, `tune`. Rooms: `numerics` (the mathematics, on plain
+arrays), `recipes`, `calibration`, `ranges`, `runners`, `evaluation`, `targets`, `tflite` (the file), `operators`,
+`errors`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import calibration, demo, errors, numerics, operators, ranges, recipes, runners, tflite
+    from . import (
+        calibration,
+        demo,
+        errors,
+        evaluation,
+        numerics,
+        operators,
+        ranges,
+        recipes,
+        runners,
+        targets,
+        tflite,
+    )
     from .api import calibrate, plan, quantize, run
     from .calibration import Statistics
     from .errors import QuantlibError
-    from .recipes import Plan, Recipe
+    from .evaluation import Comparison, compare, tune
+    from .recipes import Plan, Recipe, check
     from .tflite import Model, Quantization, Tensor, read
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "Model",
     "Plan",
     "Quantization",
@@ -38,8 +53,11 @@ __all__ = [
     "__version__",
     "calibrate",
     "calibration",
+    "check",
+    "compare",
     "demo",
     "errors",
+    "evaluation",
     "numerics",
     "operators",
     "plan",
@@ -49,10 +67,15 @@ __all__ = [
     "recipes",
     "run",
     "runners",
+    "targets",
     "tflite",
+    "tune",
 ]
 
-_ROOMS = ("calibration", "demo", "errors", "numerics", "operators", "ranges", "recipes", "runners", "tflite")
+_ROOMS = (
+    *("calibration", "demo", "errors", "evaluation", "numerics", "operators", "ranges", "recipes", "runners"),
+    *("targets", "tflite"),
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -63,9 +86,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f".{name}", __name__)
     homes = {
         **dict.fromkeys(("calibrate", "plan", "quantize", "run"), "api"),
-        **dict.fromkeys(("Plan", "Recipe"), "recipes"),
+        **dict.fromkeys(("Plan", "Recipe", "check"), "recipes"),
         **dict.fromkeys(("Model", "Quantization", "Tensor", "read"), "tflite"),
         "QuantlibError": "errors",
+        **dict.fromkeys(("Comparison", "compare", "tune"), "evaluation"),
         "Statistics": "calibration",
     }
     if name not in homes:

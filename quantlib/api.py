@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from quantlib.calibration import Statistics
 from quantlib.errors import InvalidValue
-from quantlib.passes import apply_weights
-from quantlib.recipes import Plan, Recipe, by_name, plan_weights
+from quantlib.passes import apply_plan
+from quantlib.recipes import Plan, Recipe, by_name, plan_integer, plan_weights
+from quantlib.recipes import check as check  # a verb, too
+from quantlib.targets import Target
+from quantlib.targets import load as load_target
 from quantlib.tflite import Model
 
 if TYPE_CHECKING:
@@ -17,17 +22,26 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from quantlib.calibration import Statistics
 
-
-def plan(model: Model, recipe: Recipe | str) -> Plan:
+def plan(
+    model: Model,
+    recipe: Recipe | str,
+    statistics: Statistics | None = None,
+    *,
+    target: Target | str | None = None,
+) -> Plan:
     """Say what a recipe would do to a model.
 
     Parameters
     ----------
     model : Model
     recipe : Recipe or str
-        A recipe, or the name of a preset.
+        What is wanted, or the name of a preset.
+    statistics : Statistics, optional
+        What `calibrate` found of this model: for integer activations, unless training or `default_ranges` say all.
+    target : Target or str, optional
+        What is to run the result, such as ``"tflite-micro"`` (one of `quantlib.targets.NAMES`): types that it doesn't
+        take are avoided.
 
     Returns
     -------
@@ -37,26 +51,44 @@ def plan(model: Model, recipe: Recipe | str) -> Plan:
     Raises
     ------
     NotFound
-        If there is no preset of that name.
+        If there is no preset or target of that name.
     InvalidRecipe
-        If a selector is no regular expression, or matches nothing in the model.
+        If a selector is no regular expression, or matches nothing in the model; or the target doesn't take the mode.
     InvalidValue
-        If the model or the recipe is something else.
+        If an argument is something else, or statistics are missing, of another model, or lack histograms.
 
     Examples
     --------
     >>> import quantlib as ql
-    >>> plan = ql.plan(ql.read(ql.demo.MODEL), "dynamic")
-    >>> plan.totals()["quantized"] > 0
-    True
+    >>> model = ql.read(ql.demo.MODEL)
+    >>> statistics = ql.calibrate(model, ql.demo.CALIBRATION)
+    >>> ql.plan(model, "int8", statistics).counts()
+    '11 to INT8'
     """
     _require(model, Model, "model", "read the file first")
     recipe = by_name(recipe) if isinstance(recipe, str) else recipe
     _require(recipe, Recipe, "recipe", "give a Recipe, or the name of one")
-    return plan_weights(model, recipe)
+    _require(statistics, (Statistics, NoneType), "statistics", "calibrate the model, or load what was saved of it")
+    profile = load_target(target) if isinstance(target, str) else target
+    _require(profile, (Target, NoneType), "target", "give a Target, or the name of one")
+    if not recipe.activations:
+        return plan_weights(model, recipe, profile)
+    result = plan_integer(model, recipe, statistics, profile)
+    if statistics is None and recipe.default_ranges is None and result.leftovers and not result.counts():
+        raise InvalidValue(
+            f"mode {recipe.mode!r} needs the ranges of activations, and nothing is known of any; calibrate the model "
+            "and give the statistics (--stats or --data), or set default_ranges for a trial of speed"
+        )
+    return result
 
 
-def quantize(model: Model, recipe: Recipe | Plan | str) -> Model:
+def quantize(
+    model: Model,
+    recipe: Recipe | Plan | str,
+    statistics: Statistics | None = None,
+    *,
+    target: Target | str | None = None,
+) -> Model:
     """Quantize a model.
 
     Parameters
@@ -64,6 +96,9 @@ def quantize(model: Model, recipe: Recipe | Plan | str) -> Model:
     model : Model
     recipe : Recipe, Plan or str
         What is wanted; or a plan that `plan` made for this model; or the name of a preset.
+    statistics : Statistics, optional
+    target : Target or str, optional
+        Both as `plan`; a plan has used its own.
 
     Returns
     -------
@@ -75,17 +110,24 @@ def quantize(model: Model, recipe: Recipe | Plan | str) -> Model:
     NotFound, InvalidRecipe
         As `plan`.
     InvalidValue
-        If a weight that is to be quantized isn't finite, or a plan doesn't fit the model.
+        As `plan`; or if a weight isn't finite, a plan doesn't fit the model, or is given with what `plan` takes.
 
     Examples
     --------
     >>> import quantlib as ql
     >>> model = ql.read(ql.demo.MODEL)
-    >>> len(ql.quantize(model, "dynamic").to_bytes()) < 0.4 * len(model.to_bytes())
-    True
+    >>> statistics = ql.calibrate(model, ql.demo.CALIBRATION)
+    >>> ql.quantize(model, ql.recipes.int8(input_type="INT8"), statistics).tensor("image").type
+    'INT8'
     """
     _require(model, Model, "model", "read the file first")
-    return apply_weights(model, recipe if isinstance(recipe, Plan) else plan(model, recipe))
+    if not isinstance(recipe, Plan):
+        return apply_plan(model, plan(model, recipe, statistics, target=target))
+    if statistics is not None or target is not None:
+        raise InvalidValue(
+            "a plan was made with statistics and target of its own; give them to `plan`, or a recipe here"
+        )
+    return apply_plan(model, recipe)
 
 
 def calibrate(
@@ -187,6 +229,7 @@ def run(
     data: Any,
     *,
     runner: str = "numpy",
+    runtime: str | None = None,
     signature: str | None = None,
     sequence: bool = False,
     all_tensors: bool = False,
@@ -201,6 +244,10 @@ def run(
         The samples; see `calibrate`.
     runner : str
         ``numpy`` or ``litert``.
+    runtime : str, optional
+        Whose arithmetic operators on integers have. NumPy has ``reference``, that of LiteRT's reference kernels;
+        LiteRT has ``builtin``, ``reference``, ``xnnpack`` and ``default``, and takes XNNPACK where every tensor can
+        be seen with it unless told.
     signature : str, optional
         Which signature to run, where there are several.
     sequence : bool
@@ -222,7 +269,7 @@ def run(
     InvalidValue
         If there are no samples, one doesn't fit (the message says which), or an output changes its shape.
     NotFound, MissingExtra
-        As `calibrate`.
+        As `calibrate`; also if the runner has no such runtime.
 
     Examples
     --------
@@ -237,6 +284,7 @@ def run(
         model,
         data,
         runner=runner,
+        runtime=runtime,
         signature=signature,
         sequence=sequence,
         all_tensors=all_tensors,
@@ -244,6 +292,7 @@ def run(
     )
 
 
-def _require(value: object, kind: type, name: str, remedy: str) -> None:
+def _require(value: object, kind: type | tuple[type, ...], name: str, remedy: str) -> None:
     if not isinstance(value, kind):
-        raise InvalidValue(f"{name} is a {type(value).__name__}, and a {kind.__name__} is required; {remedy}")
+        wanted = kind[0] if isinstance(kind, tuple) else kind
+        raise InvalidValue(f"{name} is a {type(value).__name__}, and a {wanted.__name__} is required; {remedy}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -15,7 +16,7 @@ from quantlib import __version__
 from quantlib.errors import QuantlibError
 
 #: Commands that multiply no matrices, unless they calibrate.
-_WITHOUT_PRODUCTS = ("inspect", "plan", "quantize")
+_WITHOUT_PRODUCTS = ("check", "inspect", "plan", "quantize")
 #: Commands that share samples out to threads or processes, each with products of its own.
 _PARALLEL = ("calibrate",)
 
@@ -28,12 +29,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import calibrate, inspect, plan, quantize, run  # here, since NumPy comes with them
+    from . import calibrate, check, compare, inspect, plan, quantize, run  # here, since NumPy comes with them
 
     parser = _Parser(prog="quantlib", description="Post-training quantization of .tflite files.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"quantlib {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for command in (inspect, calibrate, quantize, plan, run):
+    for command in (inspect, calibrate, quantize, plan, run, compare, check):
         command.add_parser(commands)
     return parser
 
@@ -44,6 +45,17 @@ def _spare_threads(words: Sequence[str]) -> None:
         return
     if words[0] in _PARALLEL or (words[0] in _WITHOUT_PRODUCTS and not any(w.startswith("--data") for w in words)):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Join an option and a value with a minus, as ``--default-ranges -1,1``, which argparse takes for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-[\d.]", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,10 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
+    words = sys.argv[1:] if arguments is None else arguments
     if "numpy" not in sys.modules:
-        _spare_threads(sys.argv[1:] if arguments is None else arguments)
+        _spare_threads(words)
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(_joined(words))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
 
     from quantlib.calibration import Statistics
+    from quantlib.tflite import Model
 
 OBSERVERS = ("histogram", "minmax", "moving-average")
 
@@ -42,7 +43,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="where the statistics go (.npz)")
     parser.add_argument("--observer", choices=OBSERVERS, help="what is kept of each tensor; histogram by default")
     parser.add_argument("--shard", type=_shard, metavar="I/N", help="only the I-th of N parts of the samples")
-    parser.add_argument("--jobs", type=_jobs, metavar="N", help="use N processes; threads of this one by default")
+    add_jobs(parser)
     parser.add_argument("--resume", action="store_true", help="go on from OUT.partial, where there is one")
     parser.add_argument("--merge", nargs="+", metavar="STATS", help="merge statistics instead of calibrating")
     add_json(parser)
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         partial = _partial(options)
         try:
             with warnings_as_lines("calibrate"):
-                statistics = calibrated(options, partial)
+                statistics = calibrated(read(options.model), options, partial)
         except KeyboardInterrupt:
             kept = (
                 f"go on from {partial} with --resume" if partial and os.path.lexists(partial) else "nothing is kept"
@@ -104,14 +105,19 @@ def _partial(options: argparse.Namespace) -> str | None:
     return path
 
 
-def calibrated(options: argparse.Namespace, partial: str | None) -> Statistics:
-    """Calibrate as the options say."""
-    model, shard = read(options.model), options.shard or (1, 1)
-    with _processes(options.jobs) as executor, sample_bar(options.data, shard) as progress:
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add ``--jobs``."""
+    parser.add_argument("--jobs", type=_jobs, metavar="N", help="use N processes; threads of this one by default")
+
+
+def calibrated(model: Model, options: argparse.Namespace, partial: str | None = None) -> Statistics:
+    """Calibrate as the options say, those of `calibrate` that a command has."""
+    shard = getattr(options, "shard", None) or (1, 1)
+    with processes(options.jobs) as executor, sample_bar(options.data, shard) as progress:
         return api.calibrate(
             model,
             options.data,
-            observer=options.observer or OBSERVERS[0],
+            observer=getattr(options, "observer", None) or OBSERVERS[0],
             runner=options.runner or "numpy",
             signature=options.signature,
             sequence=options.sequence,
@@ -123,7 +129,7 @@ def calibrated(options: argparse.Namespace, partial: str | None) -> Statistics:
 
 
 @contextmanager
-def _processes(jobs: int | None) -> Iterator[ProcessPoolExecutor | None]:
+def processes(jobs: int | None) -> Iterator[ProcessPoolExecutor | None]:
     """Worker processes, each with one BLAS thread; None for none."""
     if jobs is None:
         yield None

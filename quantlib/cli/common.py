@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from quantlib.calibration import RANGES
 from quantlib.errors import InvalidValue, WriteFailed
 from quantlib.recipes import PRESETS, Recipe, by_name, load
+from quantlib.targets import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add the model, its samples, and the options of a runner."""
     parser.add_argument("model", metavar="MODEL", nargs=None if required else "?", help="a .tflite file")
+    add_samples(parser, required=required)
+
+
+def add_samples(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add samples, and the options of what runs a model over them."""
     parser.add_argument(
         "--data",
         required=required,
@@ -101,7 +108,11 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe", required=True, metavar="NAME|FILE.toml", help=f"{', '.join(PRESETS)}, or a TOML file"
     )
-    parser.add_argument("--range", choices=["minmax", "mse"], help="how the range of a weight is chosen")
+    parser.add_argument(
+        "--range",
+        choices=list(RANGES),
+        help="how the range of an activation is chosen; without integer activations that of a weight (minmax, mse)",
+    )
     parser.add_argument("--granularity", choices=["channel", "tensor", "block"], help="which weights share a scale")
     parser.add_argument("--block-size", type=int, metavar="N", help="elements of a block")
     parser.add_argument("--asymmetric", action="store_true", help="weights with zero points (weight-only)")
@@ -121,8 +132,58 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
             metavar="OPERATOR",
             help=f"{what}: operator type such as CONV_2D",
         )
-    parser.add_argument("--strict", action="store_true", help="fail where a float constant stays that isn't skipped")
+    parser.add_argument(
+        "--strict", action="store_true", help="fail where a float constant, or operator, stays that isn't skipped"
+    )
+    parser.add_argument(
+        "--target", metavar="NAME", help=f"what is to run the result: {', '.join(NAMES)}; avoids what it doesn't take"
+    )
+    _add_activations(parser)
     add_json(parser)
+
+
+def _add_activations(parser: argparse.ArgumentParser) -> None:
+    """Add what a recipe with integer activations has more."""
+    add = parser.add_argument
+    add("--percentile", type=float, metavar="P", help="percent of the values that --range percentile keeps")
+    add("--weight-range", metavar="minmax|mse", help="how the range of a weight is chosen")
+    add("--symmetric-activations", action="store_true", help="activations with zero point 0")
+    for end in ("input", "output"):
+        add(f"--{end}-type", metavar="T", help=f"type of {end}s: float32 (by default), int8, uint8 or int16")
+    add(
+        "--input-stats",
+        type=_pair,
+        metavar="MEAN,STD",
+        help="mean and standard deviation that training normalized images of 0..255 by: the input's scale",
+    )
+    add(
+        "--default-ranges",
+        type=_pair,
+        metavar="MIN,MAX",
+        help="range of activations that nothing is known of, for trials of speed",
+    )
+    for flag, metavar, what in (
+        ("--per-tensor", "OPERATOR", "one scale for each weight of this operator type"),
+        ("--int16", "REGEX", "int16 activations: searched in names of operators"),
+        ("--int16-type", "OPERATOR", "int16 activations: operator type such as SOFTMAX"),
+    ):
+        add(flag, action="append", default=[], metavar=metavar, help=what)
+    add(
+        "--rounding",
+        metavar="nearest|balanced",
+        help="how weights are rounded; balanced by default, so that errors cancel within a channel",
+    )
+    add("--recurrent", metavar="float|integer", help="whether LSTM become int8 too; float by default")
+    add("--tails", metavar="float|int16|keep", help="what to do with an end that joins very different ranges")
+
+
+def _pair(text: str) -> tuple[float, float]:
+    parts = text.split(",")
+    try:
+        first, second = map(float, parts)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: two numbers with a comma between are required") from None
+    return first, second
 
 
 def recipe_from(options: argparse.Namespace) -> Recipe:
@@ -130,8 +191,23 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
     name: str = options.recipe
     is_file = name.endswith(".toml") or os.sep in name or os.path.isfile(name)
     recipe = load(name) if is_file and name not in PRESETS else by_name(name)
+    if options.percentile is not None and options.range not in (None, "percentile"):
+        raise InvalidValue(f"--percentile says nothing beside --range {options.range}; leave one of them out")
     changes: dict[str, Any] = {
-        "range": options.range,
+        "range": options.range or ("percentile" if options.percentile is not None else None),
+        "percentile": options.percentile,
+        "weight_range": options.weight_range,
+        "symmetric_activations": options.symmetric_activations or None,
+        "input_type": options.input_type and options.input_type.upper(),
+        "output_type": options.output_type and options.output_type.upper(),
+        "input_stats": options.input_stats,
+        "default_ranges": options.default_ranges,
+        "per_tensor_types": tuple(options.per_tensor) or None,
+        "int16": tuple(options.int16) or None,
+        "int16_types": tuple(options.int16_type) or None,
+        "recurrent": options.recurrent,
+        "tails": options.tails,
+        "rounding": options.rounding,
         "granularity": options.granularity or ("block" if options.block_size is not None else None),
         "block_size": options.block_size,
         "min_elements": options.min_elements,

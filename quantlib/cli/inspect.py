@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantlib.tflite import Model, Tensor, read
 
 from .common import add_json, print_json
+
+if TYPE_CHECKING:
+    from quantlib.evaluation import Costs
 
 
 def add_parser(commands: Any) -> None:
@@ -24,9 +27,12 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what was asked for."""
     model = read(options.model)
-    report = summary(model)
+    from quantlib.evaluation import costs  # here, since it comes with the runners
+
+    found = costs(model)
+    report = summary(model, found)
     if options.operators:
-        report["operators"] = operators(model)
+        report["operators"] = operators(model, found)
     if options.tensors:
         report["tensors"] = [tensor_row(t) for t in model.tensors()]
     if options.json:
@@ -38,9 +44,9 @@ def run(options: argparse.Namespace) -> int:
             for line in _columns(value):
                 print(line)
         elif isinstance(value, list):
-            print(f"{key:<16}" + f"\n{'':<16}".join(map(str, value)))
+            print(f"{key:<23}" + f"\n{'':<23}".join(map(str, value)))
         else:
-            print(f"{key:<16}{value}")
+            print(f"{key:<23}{f'{value:,}' if isinstance(value, int) else value}")
     return 0
 
 
@@ -63,7 +69,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def summary(model: Model) -> dict[str, Any]:
+def summary(model: Model, found: Costs) -> dict[str, Any]:
     """Facts of a model on one screen."""
     kinds = Counter(model.operator_name(o) for g in model.subgraphs for o in g.operators or ())
     sizes: Counter[str] = Counter()
@@ -84,6 +90,9 @@ def summary(model: Model) -> dict[str, Any]:
         "outputs": [_end(model, i) for i in _ends(model, "outputs")],
         "operator_types": ", ".join(f"{name} x{count}" for name, count in kinds.most_common()),
         "constants": ", ".join(f"{name} {size:,} bytes" for name, size in sizes.most_common()),
+        "parameters": found.parameters,
+        "multiply_accumulates": found.multiply_accumulates,
+        "peak_activation_bytes": found.peak_activation_bytes,
         "metadata": [_metadata(model, e) for e in model.root.metadata or ()],
         "trailing_bytes": model.trailing.nbytes,
     }
@@ -134,9 +143,10 @@ def tensor_row(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def operators(model: Model) -> list[dict[str, Any]]:
-    """All operators with their versions, inputs and outputs."""
+def operators(model: Model, found: Costs) -> list[dict[str, Any]]:
+    """All operators with their versions, inputs and outputs, and what they cost."""
     rows = []
+    cost = {(c.subgraph, c.index): c for c in found.operators}
     for g, graph in enumerate(model.subgraphs):
         for i, operator in enumerate(graph.operators or ()):
             code = model.root.operator_codes[operator.opcode_index]
@@ -146,6 +156,8 @@ def operators(model: Model) -> list[dict[str, Any]]:
                     "index": i,
                     "type": model.operator_name(operator),
                     "version": f"v{code.version}",
+                    "macs": cost[g, i].multiply_accumulates,
+                    "bytes": cost[g, i].bytes,
                     "inputs": [] if operator.inputs is None else operator.inputs.tolist(),
                     "outputs": [] if operator.outputs is None else operator.outputs.tolist(),
                     "name": _names(model, g, operator.outputs)[0] if operator.outputs is not None else "",

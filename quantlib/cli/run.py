@@ -16,6 +16,11 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("run", help="run a model over samples")
     add_data(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="where the results go (.npz)")
+    parser.add_argument(
+        "--runtime",
+        metavar="NAME",
+        help="whose integer arithmetic: reference (NumPy), or builtin, reference, xnnpack, default (LiteRT)",
+    )
     parser.add_argument("--all-tensors", action="store_true", help="write all tensors, not only the outputs")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -30,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
             model,
             options.data,
             runner=options.runner or "numpy",
+            runtime=options.runtime,
             signature=options.signature,
             sequence=options.sequence,
             all_tensors=options.all_tensors,

@@ -204,7 +204,7 @@ def killing(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
             monkeypatch.setattr(executor, "submit", counted)
             yield executor
 
-    monkeypatch.setattr(command, "_processes", pool)
+    monkeypatch.setattr(command, "processes", pool)
 
 
 def test_a_killed_process_and_resume(
@@ -277,6 +277,21 @@ def test_run_writes_outputs_by_name(tmp_path: Path, capsys: pytest.CaptureFixtur
         answers = arrays["probabilities"].argmax(axis=1)
     assert (answers == np.load(ql.demo.LABELS)["labels"]).mean() > 0.99
     assert [p.name for p in tmp_path.iterdir()] == ["out.npz"]
+
+
+def test_run_with_a_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "run",
+        str(ql.demo.MODEL),
+        "--data",
+        str(ql.demo.SAMPLES),
+        "-o",
+        str(tmp_path / "out.npz"),
+        "--runtime",
+    ]
+    assert main([*command, "reference"]) == 0
+    assert main([*command, "other"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("NumPy has no runtime 'other'; it has reference")
 
 
 def test_run_with_all_tensors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

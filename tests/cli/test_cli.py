@@ -13,7 +13,7 @@ import pytest
 
 import quantlib as ql
 from quantlib.cli import main
-from quantlib.recipes import PRESETS
+from tests.support.presets import WEIGHT_PRESETS
 
 DEMO = str(ql.demo.MODEL)
 
@@ -25,7 +25,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, st
     return status, captured.out, captured.err
 
 
-@pytest.mark.parametrize("recipe", PRESETS)
+@pytest.mark.parametrize("recipe", WEIGHT_PRESETS)
 def test_quantize_writes_what_the_api_makes(tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: str) -> None:
     out = tmp_path / "small.tflite"
     status, text, error = run(capsys, "quantize", DEMO, "-o", out, "--recipe", recipe)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -201,3 +203,16 @@ def test_shift_moves_whole_images(train: ModuleType) -> None:
     images[:, 3, 4] = 1
     places = {tuple(np.argwhere(image)[0]) for image in train.shifted(images, np.random.default_rng(0))}
     assert places == {(i, j, 0) for i in (2, 3, 4) for j in (3, 4, 5)}
+
+
+# ---- the table -------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_the_readme_is_what_make_demo_prints() -> None:
+    if not SCRIPT.exists():
+        pytest.skip("demo/table.py is part of the repository and of no distribution")
+    litert = pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed (the extra 'litert')")
+    if not litert.__version__.startswith("2.3.") or platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("the figures are of ai-edge-litert 2.3 on x86-64")
+    done = subprocess.run([sys.executable, SCRIPT.with_name("table.py")], capture_output=True, text=True, check=True)
+    assert done.stdout in SCRIPT.parents[1].joinpath("README.md").read_text(encoding="utf-8"), done.stdout

@@ -26,7 +26,10 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FRONT = ("__init__", "__main__")
 VISITORS = {"cli": {"__version__"}}
 #: Foreign packages, and the one room that may know each.
-TENANTS = {"flatbuffers": "tflite", "tflite": "tflite", "ai_edge_litert": "runners", "tensorflow": None}
+TENANTS = {
+    **{"flatbuffers": "tflite", "tflite": "tflite", "ai_edge_litert": "runners"},
+    **{"jinja2": "evaluation", "tensorflow": None},
+}
 MUTABLE = ("list", "dict", "set", "bytearray", "defaultdict", "Counter", "OrderedDict", "deque")
 
 

@@ -16,14 +16,25 @@ PACKAGE = Path(quantlib.__file__).parent
 #: A name that comes or goes is a decision: change it here, in docs/reference/api.md and in the release notes.
 NAMES = {
     *("Model", "Plan", "Quantization", "QuantlibError", "Recipe", "Tensor", "__version__"),
-    *("Statistics", "calibrate", "plan", "quantize", "read", "run"),
-    *("calibration", "demo", "errors", "numerics", "operators", "ranges", "recipes", "runners", "tflite"),
+    *("Comparison", "Statistics", "calibrate", "check", "compare", "plan", "quantize", "read", "run"),
+    *("calibration", "demo", "errors", "evaluation", "numerics", "operators", "ranges", "recipes"),
+    *("runners", "targets", "tflite", "tune"),
 }
 DOORS = (
     "quantlib",
     *(
         f"quantlib.{room}"
-        for room in ("calibration", "numerics", "operators", "passes", "recipes", "runners", "tflite")
+        for room in (
+            "calibration",
+            "evaluation",
+            "numerics",
+            "operators",
+            "passes",
+            "recipes",
+            "runners",
+            "targets",
+            "tflite",
+        )
     ),
 )
 SECTIONS = {"Parameters", "Attributes", "Returns", "Yields", "Raises", "Examples"}

@@ -1,0 +1,94 @@
+"""What `quantize` and `plan` share: statistics, `--tune`, and what `--strict` says."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+import quantlib.api as api
+from quantlib.errors import InvalidValue
+from quantlib.recipes import Plan, Recipe
+
+from .calibrate import add_jobs, calibrated, processes
+from .common import add_samples, recipe_from, require_together, sample_bar, warnings_as_lines
+
+if TYPE_CHECKING:
+    from quantlib.calibration import Statistics
+    from quantlib.evaluation import Tuned
+    from quantlib.tflite import Model
+
+#: Options that speak of the samples.
+_OF_DATA = ("runner", "signature", "sequence", "jobs")
+
+
+def add_statistics(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where ranges of activations come from."""
+    parser.add_argument("--stats", metavar="STATS", help="statistics that `quantlib calibrate` wrote")
+    add_samples(parser, required=False)
+    add_jobs(parser)
+    parser.add_argument(
+        "--tune", action="store_true", help="try all rules for ranges on a part of --data, and take the best"
+    )
+
+
+def planned(options: argparse.Namespace, model: Model) -> tuple[Plan, Tuned | None]:
+    """Make the plan that a command line asks for, and what was tried for it."""
+    recipe, command = recipe_from(options), options.command
+    if not recipe.activations:
+        what = f"mode {recipe.mode!r}, which looks at no activations"
+        require_together(options, what, none_of=("stats", "data", "tune", *_OF_DATA))
+    elif options.tune and not options.data:
+        require_together(options, "--tune", all_of=("data",))
+    elif not options.data:
+        require_together(options, "a missing --data", none_of=_OF_DATA)
+    elif options.stats and not options.tune:
+        raise InvalidValue("--stats and --data: either has the ranges; give one of them")
+    with warnings_as_lines(command):
+        if options.tune:
+            tuned = _tuned(options, model, recipe)
+            return api.plan(model, tuned.recipe, tuned.statistics, target=options.target), tuned
+        statistics = calibrated(model, options) if options.data else _loaded(options)
+        return api.plan(model, recipe, statistics, target=options.target), None
+
+
+def _loaded(options: argparse.Namespace) -> Statistics | None:
+    from quantlib.calibration import load
+
+    return load(options.stats) if options.stats else None
+
+
+def _tuned(options: argparse.Namespace, model: Model, recipe: Recipe) -> Tuned:
+    from quantlib.evaluation import tune
+
+    with processes(options.jobs) as executor, sample_bar(options.data) as progress:
+        return tune(
+            model,
+            recipe,
+            options.data,
+            statistics=_loaded(options),
+            runner=options.runner,
+            signature=options.signature,
+            sequence=options.sequence,
+            executor=executor,
+            target=options.target,
+            progress=progress,
+        )
+
+
+def refused(options: argparse.Namespace, plan: Plan) -> bool:
+    """Whether `--strict` forbids a plan; says on standard error what would stay float."""
+    if not options.strict or not plan.leftovers:
+        return False
+    left, activations = plan.leftovers, bool(plan.recipe.activations)
+    what = f"{'operator' if activations else 'constant'}{'s' if len(left) > 1 else ''}"
+    lines = [f"\n{_place(p)}: {p.reason}" for p in left] if activations else [" " + ", ".join(map(_place, left))]
+    print(f"quantlib {options.command}: {len(left)} {what} would stay float:", *lines, sep="", file=sys.stderr)
+    return True
+
+
+def _place(left: Any) -> str:
+    """What stays float: a constant by its name, an operator by type and name."""
+    if hasattr(left, "tensor"):
+        return left.name or str((left.subgraph, left.tensor))
+    return f"{left.type} {left.name}"
