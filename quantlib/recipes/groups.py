@@ -6,8 +6,8 @@ are left to a QUANTIZE on one edge, never settled by a scale that is wrong for s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -72,7 +72,6 @@ class Groups:
         self._least = least
         self.graph, self.choices, self.measured = graph, choices, measured
         self._of: dict[Node, _Group] = {}
-        self.notes: dict[int, list[str]] = {}
         for t, (affine, why) in fixed.items():
             self._fix((t, affine.type.name), affine, why)
         for o, choice in enumerate(choices):
@@ -286,22 +285,3 @@ class Groups:
                 lows.append(bounds[0])
                 highs.append(bounds[1])
         return (float(np.min(lows)), float(np.max(highs))) if lows else None
-
-
-def spread(groups: Groups, o: int, kind: str) -> float:
-    """How many times wider the range of a join is than that of its narrowest operand."""
-    widths = []
-    for t in groups._variables(o):
-        found = groups.measured.range_of(groups.graph, t, kind)
-        if found is not None:
-            widths.append(max(abs(found.lo), abs(found.hi)))
-    widths = [w for w in widths if w > 0]
-    return max(widths) / min(widths) if widths else 1.0
-
-
-def left_float(choices: list[Choice], which: Iterable[int], reason: str) -> list[Choice]:
-    """The same choices but for some operators, which stay float."""
-    changed = list(choices)
-    for o in which:
-        changed[o] = replace(changed[o], mode="FLOAT32", reason=reason)
-    return changed
