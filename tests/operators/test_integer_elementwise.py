@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine
@@ -166,3 +168,19 @@ def test_others_broadcast(name: str) -> None:
     y = End("BOOL", (2, 3, 4)) if name == "LESS" else int8((2, 3, 4), 0.5, 7)
     x, other = np.arange(3, dtype=np.int8).reshape(1, 3, 1), np.arange(8, 16, dtype=np.int8).reshape(2, 1, 4)
     assert_equal(operator(name, [a, b], y, Table("DivOptions") if name == "DIV" else None), [[x, other]])
+
+
+SCALE = st.floats(1e-4, 0.99).map(np.float32)
+POINT = st.integers(-128, 127)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["DIV", "SQUARED_DIFFERENCE", "LESS", "EQUAL"]), *[SCALE] * 3, *[POINT] * 3)
+def test_any_scales(name: str, s1: Any, s2: Any, s3: Any, z1: int, z2: int, z3: int) -> None:
+    if name == "SQUARED_DIFFERENCE":  # less, and LiteRT ends the process
+        s3 = max(s3, np.float32(4) * max(s1, s2) ** 2 / (1 << 14) * np.float32(1.001))
+    a, b = (int8((1, 65536), float(s), z) for s, z in ((s1, z1), (s2, z2)))
+    y = End("BOOL", (1, 65536)) if name in ("LESS", "EQUAL") else int8((1, 65536), float(s3), z3)
+    x, other = (p[None].astype(np.int8) for p in PAIRS)
+    given_ = [x, divisible(other, z2, 55 if z2 != 55 else 54)] if name == "DIV" else [x, other]
+    assert_equal(operator(name, [a, b], y, Table("DivOptions") if name == "DIV" else None), [given_])

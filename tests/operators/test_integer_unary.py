@@ -70,3 +70,13 @@ def test_inverse_square_root_of_zero() -> None:
 @given(st.integers(1 << 19, 2**31 - 1))
 def test_logarithm(x: int) -> None:
     assert (logarithm(np.array([x]), 12, 5) / 2**26).item() == pytest.approx(np.log(x / 2**19), abs=1e-6)
+
+
+SCALE = st.floats(1e-4, 10).map(np.float32)
+POINT = st.integers(-128, 127)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["ABS", "EXP", "LOG", "SQRT", "RSQRT"]), SCALE, POINT, SCALE, POINT)
+def test_any_scales(name: str, scale: np.float32, point: int, other: np.float32, end: int) -> None:
+    judge(name, "INT8", (float(scale), point), (float(other), end))
