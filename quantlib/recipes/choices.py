@@ -14,7 +14,7 @@ from quantlib.tflite import Tensor
 
 from .graph import STORAGE, Graph
 from .grid import FakeQuant, Rounded
-from .measured import Measured
+from .measured import Measured, Range
 from .recurrent_choice import recurrent_unfit, recurrent_unwanted
 from .selectors import Selection
 
@@ -23,6 +23,8 @@ _FLOATS = ("FLOAT32", "FLOAT16")
 _UNFUSED: Mapping[int, str] = MappingProxyType({4: "TANH", 5: "SIGN_BIT"})
 #: Steps that a divisor keeps from 0: the greatest quotient is wrong by half of one such part, 3 % or 0.2 %.
 _DIVISOR_STEPS, _DIVISOR_STEPS16 = 16, 256
+#: Least s1 / (s2 * s_out) with which DIV is right everywhere (tflite/kernels/div.cc shifts the quotient by the rest).
+_QUOTIENT, _QUOTIENT16 = 2.0**6, 2.0**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def _choice(graph: Graph, o: int, selection: Selection, measured: Measured) -> C
     if selection.wants_int16(name, (label,)):
         kind = "INT16"
     if kind not in known.integer.types:
-        return Choice("FLOAT32", f"LiteRT has no {kind} kernel of {name}")
+        return Choice("FLOAT32", known.refused or f"LiteRT has no {kind} kernel of {name}")
     reason = _unfit(graph, o, known, kind, measured)
     return Choice("FLOAT32", reason) if reason else Choice(kind)
 
@@ -133,7 +135,7 @@ def _unfit(graph: Graph, o: int, known: OperatorRow, kind: str, measured: Measur
         *_values_unfit(graph, o, known, kind, measured),
     ):
         return why
-    return _divisor_unfit(graph, known, inputs, kind, measured) or _input_unfit(graph, o, known, kind, measured)
+    return _divisor_unfit(graph, o, known, inputs, kind, measured) or _input_unfit(graph, o, known, kind, measured)
 
 
 def _weights_unfit(graph: Graph, known: OperatorRow, inputs: list[int]) -> Iterator[str]:
@@ -194,7 +196,7 @@ def _values_unfit(graph: Graph, o: int, known: OperatorRow, kind: str, measured:
                 yield f"no range of {graph.tensor(t).name or t}: {missing}"
 
 
-def _divisor_unfit(graph: Graph, known: OperatorRow, inputs: list[int], kind: str, measured: Measured) -> str:
+def _divisor_unfit(graph: Graph, o: int, known: OperatorRow, inputs: list[int], kind: str, measured: Measured) -> str:
     if known.integer is None or not known.integer.divides:
         return ""
     origin = graph.origin(inputs[1])
@@ -212,7 +214,24 @@ def _divisor_unfit(graph: Graph, known: OperatorRow, inputs: list[int], kind: st
     if lo < least and hi > -least:
         near = f"the divisor comes as near to 0 as {max(lo, -hi):.3g}"
         return f"{near}: in few steps, with which quotients are wrong, and rounded to 0 the kernel fails"
-    return ""
+    return _quotient_unfit(graph, o, inputs, kind, measured)
+
+
+def _quotient_unfit(graph: Graph, o: int, inputs: list[int], kind: str, measured: Measured) -> str:
+    """Why LiteRT's kernel would get quotients wrong: it shifts by more bits than x86 can, where they are small."""
+    steps = []
+    for t in (*inputs[:2], results(graph, o)[0]):
+        origin = graph.origin(t)
+        found = measured.range_of(graph, t, kind) if origin is None else Range(*_extremes(origin), "constant")
+        if found is None:
+            return ""  # said elsewhere
+        steps.append(float(measured.affine(found, kind).scale[0]))
+    factor, least = steps[0] / (steps[1] * steps[2]), _QUOTIENT16 if kind == "INT16" else _QUOTIENT
+    if factor >= least:
+        return ""
+    return (
+        f"LiteRT's kernel on x86 gets small quotients wrong: s1 / (s2 * s_out) is {factor:.3g}, less than {least:g}"
+    )
 
 
 def _input_unfit(graph: Graph, o: int, known: OperatorRow, kind: str, measured: Measured) -> str:
