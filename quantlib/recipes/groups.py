@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantlib.errors import InvalidRecipe
-from quantlib.numerics import Affine
+from quantlib.numerics import Affine, element_type
 from quantlib.operators import FIXED, SAME
 from quantlib.tflite import Tensor
 
@@ -126,7 +126,7 @@ class Groups:
         for t in self.outputs(o):
             if integer is not None and integer.rule == FIXED:
                 scale, point = next((s, z) for name, s, z in integer.fixed if name == kind)
-                self._fix((t, kind), Affine(kind, scale, point), f"required by {self.graph.names[o]}")  # type: ignore[arg-type]  # a name is turned into its type
+                self._fix((t, kind), _affine(kind, scale, point), f"required by {self.graph.names[o]}")
             elif (trained := self.measured.trained(self.graph, t, kind)) is not None:
                 self._fix((t, kind), *trained)
         for t in self._variables(o):
@@ -285,3 +285,7 @@ class Groups:
                 lows.append(bounds[0])
                 highs.append(bounds[1])
         return (float(np.min(lows)), float(np.max(highs))) if lows else None
+
+
+def _affine(kind: str, scale: float, point: int) -> Affine:
+    return Affine(element_type(kind), np.array([scale], np.float32), np.array([point]))

@@ -136,7 +136,7 @@ class Layout:
         known = self.known
         if known.projection is None or not self._given(known.projection):
             return self.out
-        return Affine("INT8", np.float32(math.tanh(self._cell_bound()) / 127).reshape(1))  # type: ignore[arg-type]  # a name is turned into its type
+        return Affine(element_type("INT8"), np.float32(math.tanh(self._cell_bound()) / 127).reshape(1))
 
     def _bias(self, k: int, weight: int, norm: int) -> None:
         values = self._origin(k).real().reshape(-1)
