@@ -1,14 +1,25 @@
-"""Passes: each takes a `Model` and gives a `Model`."""
+"""Passes: each takes a `Model` and gives a `Model`, or an `Edited`: a model and the account of what was done."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from quantlib.recipes import Plan
 from quantlib.tflite import Model
 
+from .edited import Edited, Line, deflated_size
 from .integer import apply_integer
 from .weights import apply_weights
 
-__all__ = ["apply_integer", "apply_plan", "apply_weights"]
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Edited", "Line", "apply_integer", "apply_plan", "apply_weights", "deflated_size"]
+
+#: Edits that quantizing doesn't need, and the file of each: imported when first used.
+_LATER: Mapping[str, str] = MappingProxyType({})
 
 
 def apply_plan(model: Model, plan: Plan) -> Model:
@@ -30,3 +41,11 @@ def apply_plan(model: Model, plan: Plan) -> Model:
         If the plan doesn't fit the model, or a weight isn't finite.
     """
     return (apply_integer if plan.recipe.activations else apply_weights)(model, plan)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)

@@ -1,0 +1,37 @@
+"""What the commands that edit a finished model share: where to write, and the account of what was done."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from quantlib.passes import Edited
+from quantlib.tflite import Model, read
+
+from .common import add_json, print_json, require_folder
+
+
+def edit_parser(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
+    """Add a command that reads MODEL and writes OUT; its own options are yet to be added."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help)
+    parser.add_argument("model", metavar="MODEL", help="a .tflite file")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="where to write; may be MODEL itself")
+    add_json(parser)
+    return parser
+
+
+def opened(options: argparse.Namespace) -> Model:
+    """Read MODEL, once it is known that OUT can be written."""
+    require_folder(options.output)
+    return read(options.model)
+
+
+def finished(options: argparse.Namespace, model: Model, edited: Edited) -> int:
+    """Write what an edit gave, and print its account."""
+    before = model.source.size
+    after = edited.model.write(options.output)
+    if options.json:
+        print_json({"output": options.output, "bytes_before": before, "bytes_after": after, **edited.to_dict()})
+        return 0
+    print(f"{options.output}: {before:,} -> {after:,} bytes ({after / before:.3f})", edited, sep="\n")
+    return 0
