@@ -40,7 +40,10 @@ class Sums:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Sums:
-        """Sums of one finite number each."""
+        """Sums of finite numbers: of one each, or of the columns of an array of two axes."""
+        if values.ndim == 2:
+            each = cls.of(values.reshape(-1))
+            return cls(each.place, each.limbs.reshape(*values.shape, -1).sum(axis=0))
         mantissas, exponents = np.frexp(values)
         whole, shift = (mantissas * 2.0**_DIGITS).astype(np.int64), exponents.astype(np.int64) + (PLACES - _DIGITS)
         if shift.min(initial=0) < 0:  # subnormal numbers: only zeros are shifted out
@@ -64,7 +67,9 @@ class Sums:
         return cls(0, np.array(parts, np.int64).reshape(len(each), count))
 
     def plus(self, other: Sums) -> Sums:
-        """Sum by sum, of as many."""
+        """Sum by sum, of as many; no sums at all are zeros."""
+        if not (len(self) and len(other)):
+            return self if len(self) else other
         place = min(self.place, other.place)
         ends = [s.place + s.limbs.shape[1] for s in (self, other)]
         limbs = np.zeros((len(self), max(ends) - place), np.int64)

@@ -185,7 +185,7 @@ def _to_arrays(statistics: Statistics) -> _Arrays:
         "range": np.array([(s.min, s.max) for s in states], np.float64).reshape(-1, 2),
         "tally": np.array([(s.count, s.zeros, s.nonfinite) for s in states], np.int64).reshape(-1, 3),
         "channels": np.array(
-            [(s.channels.axis, len(s.channels.sums)) if s.channels else (-1, 0) for s in states], np.int64
+            [(s.channels.axis, s.channels.count.size) if s.channels else (-1, 0) for s in states], np.int64
         ).reshape(-1, 2),
         "channel_count": np.concatenate([np.zeros(0, np.int64), *(c.count for c in split)]),
     }

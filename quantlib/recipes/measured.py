@@ -188,7 +188,7 @@ class Measured:
         if not math.isfinite(squared + variance):
             return None
         channels = state.channels
-        if channels is not None and len(channels.sums) and count % len(channels.sums) == 0:
+        if channels is not None and channels.count.size and count % channels.count.size == 0:
             mean = channels.mean
             left = np.maximum(variance + squared - mean**2, _LEAST_VARIANCE * variance)
         else:
