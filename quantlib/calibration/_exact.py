@@ -6,7 +6,6 @@ before it overflows, so that adding needs no carries. Only as many limbs are kep
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,12 +58,9 @@ class Sums:
         return cls(place, limbs)
 
     @classmethod
-    def of_totals(cls, totals: Iterable[int]) -> Sums:
-        """Sums from Python integers, in units of 2**-1074."""
-        each = list(totals)
-        count = max((abs(t).bit_length() for t in each), default=0) // _BITS + 1
-        parts = [[(abs(t) >> (_BITS * k) & _MASK) * (1 if t >= 0 else -1) for k in range(count)] for t in each]
-        return cls(0, np.array(parts, np.int64).reshape(len(each), count))
+    def none(cls) -> Sums:
+        """No sums at all."""
+        return cls(0, np.zeros((0, 0), np.int64))
 
     def plus(self, other: Sums) -> Sums:
         """Sum by sum, of as many; no sums at all are zeros."""
@@ -76,6 +72,42 @@ class Sums:
         for sums, end in zip((self, other), ends, strict=True):
             limbs[:, sums.place - place : end - place] += sums.limbs
         return Sums(place, limbs)
+
+    def raised(self, power: int) -> Sums:
+        """These sums times a power of two, which is a multiple of 32."""
+        return Sums(self.place + power // _BITS, self.limbs)
+
+    def settled(self) -> Sums:
+        """The same sums in their one form: limbs of 0 to 2**32 - 1, then one of the sign, and none to no purpose."""
+        limbs = np.concatenate([self.limbs, np.zeros((len(self), 2), np.int64)], axis=1)
+        for k in range(limbs.shape[1] - 1):
+            limbs[:, k + 1] += limbs[:, k] >> _BITS
+            limbs[:, k] &= _MASK
+        signs = np.where(limbs[:, -1:] < 0, -1, 0)
+        # the last limb that says more than the sign; it takes the sign of those beyond it
+        said = np.flatnonzero((limbs != np.where(signs, _MASK, 0))[:, :-1].any(axis=0))
+        end = int(said[-1]) + 1 if said.size else 0
+        limbs = np.concatenate([limbs[:, :end], signs], axis=1)
+        some = np.flatnonzero(limbs.any(axis=0))
+        if not some.size:
+            return Sums(0, np.zeros((len(self), 0), np.int64))
+        return Sums(self.place + int(some[0]), limbs[:, some[0] :])
+
+    def means(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Each sum over its count, to within two units in the last place; 0 where the count is 0."""
+        settled = self.settled()
+        if not settled.limbs.shape[1]:
+            return np.zeros(len(self))
+        negative = settled.limbs[:, -1] < 0
+        settled = Sums(settled.place, np.where(negative[:, None], -settled.limbs, settled.limbs)).settled()
+        rows, width = np.arange(len(self)), settled.limbs.shape[1]
+        top = width - 1 - np.argmax(settled.limbs[:, ::-1] != 0, axis=1)
+        size = np.zeros(len(self))
+        for k in range(3):  # 65 bits or more
+            size = size * 2.0**_BITS + np.where(top >= k, settled.limbs[rows, np.maximum(top - k, 0)], 0)
+        with np.errstate(over="ignore", under="ignore"):
+            found = np.ldexp(size / np.maximum(counts, 1), _BITS * (settled.place + top - 2) - PLACES)
+        return np.where(counts > 0, np.where(negative, -found, found), 0.0)
 
     def totals(self) -> tuple[int, ...]:
         """Python integers, in units of 2**-1074."""

@@ -18,7 +18,7 @@ from quantlib.errors import InvalidValue
 PLACES = 1074
 
 #: Values are made that many binary places smaller where their float64 sum would overflow.
-_HEADROOM = 64
+HEADROOM = 64
 
 
 def units(value: float) -> int:
@@ -50,18 +50,11 @@ def quotient(total: int, count: int) -> float:
 
 def total_of(x: NDArray[Any]) -> int:
     """Float64 sum of a finite array, in units of 2**-1074."""
-    return totals_of(x, None)[0]
-
-
-def totals_of(x: NDArray[Any], axis: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Float64 sums of a finite array over some axes, in units of 2**-1074, flattened."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = np.atleast_1d(np.add.reduce(x, axis=axis, dtype=np.float64)).reshape(-1).tolist()
-    if all(map(math.isfinite, sums)):
-        return tuple(map(units, sums))
-    with np.errstate(under="ignore"):
-        small = np.atleast_1d(np.add.reduce(np.ldexp(x, -_HEADROOM), axis=axis)).reshape(-1).tolist()
-    return tuple(units(s) if math.isfinite(s) else units(t) << _HEADROOM for s, t in zip(sums, small, strict=True))
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        total = float(np.add.reduce(x, axis=None, dtype=np.float64))
+        if math.isfinite(total):
+            return units(total)
+        return units(float(np.add.reduce(np.ldexp(x, -HEADROOM), axis=None))) << HEADROOM
 
 
 def to_text(total: int) -> str:

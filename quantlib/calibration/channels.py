@@ -14,7 +14,7 @@ from quantlib.numerics import PerAxis, as_channels
 
 from ._exact import Sums
 from ._scan import BLOCK
-from ._sums import quotient, totals_of
+from ._sums import HEADROOM
 
 #: Length that short rows of channels are brought to: what adds rows does long ones at once.
 _ROW = 512
@@ -49,7 +49,7 @@ class Channels:
     def empty(cls, axis: int) -> Channels:
         """Nothing seen yet: the identity of `merge`."""
         PerAxis(axis)  # refuses what is no axis
-        return cls(axis, np.zeros(0, np.int64), Sums.of_totals(()))
+        return cls(axis, np.zeros(0, np.int64), Sums.none())
 
     def __post_init__(self) -> None:
         if self.count.flags.writeable or not self.count.flags.owndata:
@@ -59,13 +59,12 @@ class Channels:
     @property
     def totals(self) -> tuple[int, ...]:
         """Exact sums, in units of 2**-1074."""
-        return self._settled().sums.totals()
+        return self.settled().sums.totals()
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """float64 array of shape (C,): mean of the finite values, each rounded once; 0 where there are none."""
-        counts = self.count.tolist()
-        return np.array([quotient(t, n) for t, n in zip(self.totals, counts, strict=True)], np.float64)
+        """float64 array of shape (C,): mean of finite values, to two units in the last place; 0 without any."""
+        return self.settled().sums.means(self.count)
 
     def observe(self, x: NDArray[Any]) -> Channels:
         """Return what is known after one more array.
@@ -79,11 +78,11 @@ class Channels:
         outer, channels, inner = grouped.shape
         count, found = np.full(channels, outer * inner, np.int64), _sums(grouped)
         if np.isfinite(found).all():
-            return self.merge(Channels(self.axis, count, Sums.of_totals(()), (found,)))
+            return self.merge(Channels(self.axis, count, Sums.none(), (found,)))
         finite = np.isfinite(grouped)
         count = np.count_nonzero(finite, axis=(0, 2)).astype(np.int64)
-        totals = totals_of(np.where(finite, grouped, grouped.dtype.type(0)), (0, 2))
-        return self.merge(Channels(self.axis, count, Sums.of_totals(totals)))
+        sums = _finite_sums(np.where(finite, grouped, grouped.dtype.type(0)))
+        return self.merge(Channels(self.axis, count, sums))
 
     def merge(self, other: Channels) -> Channels:
         """Return what is known from both.
@@ -104,16 +103,16 @@ class Channels:
             )
         count, waiting = self.count + other.count, (*self.waiting, *other.waiting)
         both = Channels(self.axis, count, self.sums.plus(other.sums), waiting)
-        return both if len(waiting) < _WAITING else both._settled()
+        return both if len(waiting) < _WAITING else both.settled()
 
-    def _settled(self) -> Channels:
+    def settled(self) -> Channels:
         """The same with nothing waiting."""
-        if not self.waiting:
-            return self
-        return Channels(self.axis, self.count, self.sums.plus(Sums.of(np.stack(self.waiting))))
+        waiting = Sums.of(np.stack(self.waiting)) if self.waiting else Sums.none()
+        return Channels(self.axis, self.count, self.sums.plus(waiting).settled())
 
     def _key(self) -> tuple[object, ...]:
-        return self.axis, self.count.tobytes(), self.totals
+        sums = self.settled().sums
+        return self.axis, self.count.tobytes(), sums.place, sums.limbs.tobytes()
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, Channels) else NotImplemented
@@ -122,7 +121,7 @@ class Channels:
         return hash(self._key())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Channels, (self.axis, self.count, self._settled().sums)
+        return Channels, (self.axis, self.count, self.settled().sums)
 
 
 def _sums(grouped: NDArray[Any]) -> NDArray[np.float64]:
@@ -140,6 +139,15 @@ def _sums(grouped: NDArray[Any]) -> NDArray[np.float64]:
             parts = [_reduced(grouped[:whole].reshape(-1, several * channels, 1)), _reduced(grouped[whole:])]
         sums: NDArray[np.float64] = np.concatenate([p.reshape(-1, channels) for p in parts]).sum(axis=0)
         return sums
+
+
+def _finite_sums(grouped: NDArray[Any]) -> Sums:
+    """Float64 sums of each channel, even where these are beyond float64."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        found = np.add.reduce(grouped, axis=(0, 2), dtype=np.float64)
+        if np.isfinite(found).all():
+            return Sums.of(found)
+        return Sums.of(np.add.reduce(np.ldexp(grouped, -HEADROOM), axis=(0, 2), dtype=np.float64)).raised(HEADROOM)
 
 
 def _reduced(grouped: NDArray[Any]) -> NDArray[np.float64]:

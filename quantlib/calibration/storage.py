@@ -10,12 +10,13 @@ member                  dtype and shape     contents, for T tensors of which C c
 ``exponent``            int64 (T,)          histogram only; 0 where there was nothing but zeros
 ``counts``              int64 (T, 2048)     histogram only
 ``average``             float64 (T, 3)      moving average only: momentum, low, high
-``channels``            int64 (T, 2)        axis (-1 for none), number of channels
+``channels``            int64 (T, 4)        axis (-1 for none), channels, place and number of the limbs of a sum
 ``channel_count``       int64 (C,)          count
+``channel_limbs``       int64 (n,)          of each channel's sum, from the least on
 ======================  ==================  ==========================================================================
 
-Totals stand in the header as exact hexadecimal text: those of the tensors, then those of the channels. Version 1 had
-least and greatest value of each channel too, which nobody asked for; they are skipped.
+Totals of tensors stand in the header as exact hexadecimal text. Those of channels are limbs of 32 bits, where limb k
+counts ``2**(32 * (place + k) - 1074)``; the last one says the sign.
 """
 
 from __future__ import annotations
@@ -37,18 +38,20 @@ from quantlib.errors import InvalidValue, NotFound, QuantlibError, WriteFailed
 
 from ._bins import BINS, exponent_of
 from ._exact import Sums
-from ._sums import from_text, to_text
+from ._sums import PLACES, from_text, to_text
 from .channels import Channels
 from .states import OBSERVERS, HistogramState, MinMaxState, MovingAverageState
 from .statistics import Statistics
 
 _FORMAT = "quantlib statistics"
-_VERSION = 2
-_KNOWN = (1, 2)
+_VERSION = 3
+
+#: Limbs of the greatest sum of 2**63 float64 numbers.
+_LIMBS = (2 * PLACES + 64) // 32 + 2
 
 _MEMBERS = (
     *("header", "key", "range", "tally", "exponent", "counts", "average"),
-    *("channels", "channel_count"),
+    *("channels", "channel_count", "channel_limbs"),
 )
 
 # What a damaged archive makes `zipfile` raise.
@@ -141,10 +144,10 @@ def _header(where: str, members: dict[str, bytes]) -> dict[str, Any]:
         raise InvalidValue(
             f"{where}: an archive of something else; a statistics file of `Statistics.save` is required"
         )
-    if header.get("version") not in _KNOWN:
+    if header.get("version") != _VERSION:
         raise InvalidValue(
             f"{where}: statistics file of version {str(header.get('version'))[:20]}, but this quantlib reads "
-            f"versions {_KNOWN[0]} to {_VERSION}; update quantlib, or calibrate again"
+            f"version {_VERSION}; use that quantlib, or calibrate again"
         )
     return header
 
@@ -168,7 +171,7 @@ def _array(name: str, raw: bytes) -> NDArray[Any]:
 def _to_arrays(statistics: Statistics) -> _Arrays:
     states = list(statistics.tensors.values())
     split = [s.channels for s in states if s.channels is not None]
-    totals = [s.total for s in states] + [t for c in split for t in c.totals]
+    sums = [c.settled().sums for c in split]
     header = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -177,17 +180,16 @@ def _to_arrays(statistics: Statistics) -> _Arrays:
         "observer": statistics.observer,
         "quantlib": statistics.version,
         "names": list(statistics.names.values()),
-        "totals": [to_text(total) for total in totals],
+        "totals": [to_text(s.total) for s in states],
     }
     arrays: _Arrays = {
         "header": np.frombuffer(json.dumps(header).encode("ascii"), np.uint8),
         "key": np.array(list(statistics.tensors), np.int64).reshape(-1, 2),
         "range": np.array([(s.min, s.max) for s in states], np.float64).reshape(-1, 2),
         "tally": np.array([(s.count, s.zeros, s.nonfinite) for s in states], np.int64).reshape(-1, 3),
-        "channels": np.array(
-            [(s.channels.axis, s.channels.count.size) if s.channels else (-1, 0) for s in states], np.int64
-        ).reshape(-1, 2),
+        "channels": np.array([_layout(s.channels) for s in states], np.int64).reshape(-1, 4),
         "channel_count": np.concatenate([np.zeros(0, np.int64), *(c.count for c in split)]),
+        "channel_limbs": np.concatenate([np.zeros(0, np.int64), *(s.limbs.reshape(-1) for s in sums)]),
     }
     if statistics.observer == HistogramState.observer:
         histograms = [s for s in states if isinstance(s, HistogramState)]
@@ -205,8 +207,9 @@ def _from_arrays(header: dict[str, Any], arrays: _Arrays) -> Statistics:
         raise ValueError(f"observer {observer!r} or {samples!r} samples")
     size = len(names)
     _require_shapes(arrays, observer, size)
-    totals = [from_text(text) for text in header["totals"]]
-    channels = _channels(arrays, totals[size:])
+    totals, channels = [from_text(text) for text in header["totals"]], _channels(arrays)
+    if len(totals) != size:
+        raise ValueError(f"{len(totals)} totals of {size} tensors")
     states: dict[tuple[int, int], MinMaxState] = {}
     for row, (subgraph, index) in enumerate(arrays["key"].tolist()):
         low, high = arrays["range"][row].tolist()
@@ -232,13 +235,14 @@ def _from_arrays(header: dict[str, Any], arrays: _Arrays) -> Statistics:
 
 
 def _require_shapes(arrays: _Arrays, observer: str, size: int) -> None:
-    channels = int(arrays["channels"].reshape(-1, 2)[:, 1].sum())
+    layout = arrays["channels"].reshape(-1, 4)
     required: dict[str, tuple[tuple[int, ...], type[Any]]] = {
         "key": ((size, 2), np.int64),
         "range": ((size, 2), np.float64),
         "tally": ((size, 3), np.int64),
-        "channels": ((size, 2), np.int64),
-        "channel_count": ((channels,), np.int64),
+        "channels": ((size, 4), np.int64),
+        "channel_count": ((int(layout[:, 1].sum()),), np.int64),
+        "channel_limbs": ((int((layout[:, 1] * layout[:, 3]).sum()),), np.int64),
     }
     if observer == HistogramState.observer:
         required |= {"exponent": ((size,), np.int64), "counts": ((size, BINS), np.int64)}
@@ -249,18 +253,25 @@ def _require_shapes(arrays: _Arrays, observer: str, size: int) -> None:
             raise ValueError(f"member {name!r} is {arrays[name].dtype}{arrays[name].shape}, not {shape}")
 
 
-def _channels(arrays: _Arrays, totals: list[int]) -> list[Channels | None]:
+def _layout(channels: Channels | None) -> tuple[int, int, int, int]:
+    """The row of the member ``channels``."""
+    if channels is None:
+        return -1, 0, 0, 0
+    sums = channels.settled().sums
+    return channels.axis, channels.count.size, sums.place, sums.limbs.shape[1]
+
+
+def _channels(arrays: _Arrays) -> list[Channels | None]:
     result: list[Channels | None] = []
-    start = 0
-    if len(totals) != len(arrays["channel_count"]):
-        raise ValueError(f"{len(totals)} channel sums for {len(arrays['channel_count'])} channels")
-    for axis, size in arrays["channels"].tolist():
-        part = slice(start, start + size)
-        if size < 0 or (axis < 0 and size):
-            raise ValueError(f"{size} channels along axis {axis}")
-        counts = arrays["channel_count"][part]
-        result.append(Channels(axis, counts, Sums.of_totals(totals[part])) if axis >= 0 else None)
-        start += size
+    counts, limbs = arrays["channel_count"], arrays["channel_limbs"]
+    for axis, size, place, width in arrays["channels"].tolist():
+        if min(size, place, width) < 0 or (axis < 0 and size) or place + width > _LIMBS:
+            raise ValueError(f"{size} channels along axis {axis}, with limbs {place} to {place + width}")
+        own = limbs[: size * width].reshape(size, width)
+        if (own[:, :-1] >> 32).any() or ((own[:, -1:] + 1) >> 1).any():
+            raise ValueError("limbs beyond 32 bits")
+        result.append(Channels(axis, counts[:size], Sums(place, own)) if axis >= 0 else None)
+        counts, limbs = counts[size:], limbs[size * width :]
     return result
 
 

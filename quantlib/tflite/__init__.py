@@ -6,15 +6,19 @@ from .data import Data, Deferred, Inline, Slice
 from .edit import Draft, GraphDraft, quantization_table
 from .flexbuffer import decode_flexbuffer
 from .layout import INLINE_LIMIT, FileLayout, plan_layout
+from .metadata import ENTRY as METADATA
+from .metadata import with_statistics as metadata_with_statistics
 from .model import Model, Reference
 from .read import read
 from .schema import builtin_operators, enum_names, table_names, tensor_type_code, tensor_types
 from .source import Source
+from .sparsity_encode import SparseLayout, sparse_size, sparsify
 from .table import Table
 from .tensor import Quantization, Tensor
 
 __all__ = [
     "INLINE_LIMIT",
+    "METADATA",
     "Data",
     "Deferred",
     "Draft",
@@ -26,14 +30,18 @@ __all__ = [
     "Reference",
     "Slice",
     "Source",
+    "SparseLayout",
     "Table",
     "Tensor",
     "builtin_operators",
     "decode_flexbuffer",
     "enum_names",
+    "metadata_with_statistics",
     "plan_layout",
     "quantization_table",
     "read",
+    "sparse_size",
+    "sparsify",
     "table_names",
     "tensor_type_code",
     "tensor_types",

@@ -63,12 +63,12 @@ class Model:
         """Position of the trailing bytes in the source."""
         return self.source.size - self.trailing.nbytes
 
-    @property
+    @cached_property
     def subgraphs(self) -> tuple[Table, ...]:
         """The ``SubGraph`` tables."""
         return tuple(self.root.subgraphs or ())
 
-    @property
+    @cached_property
     def buffers(self) -> tuple[Table, ...]:
         """The ``Buffer`` tables."""
         return tuple(self.root.buffers or ())

@@ -32,8 +32,28 @@ def test_they_are_those_of_fractions(rows):
         back = more.plus(back)
     expected = tuple(total(column) for column in zip(*rows, strict=True))
     assert forth.totals() == back.totals() == expected
-    assert Sums.of_totals(expected).totals() == expected
-    assert Sums.of_totals(expected).plus(sums[0]).totals() == forth.plus(sums[0]).totals()
+    settled = forth.settled()
+    assert settled.totals() == expected
+    assert forth.plus(settled).settled().totals() == tuple(2 * e for e in expected)
+    other = back.plus(Sums.of(np.full(len(back), 1e300))).plus(Sums.of(np.full(len(back), -1e300))).settled()
+    assert (other.place, other.limbs.tolist()) == (settled.place, settled.limbs.tolist())
+    assert ((settled.limbs[:, :-1] >> 32) == 0).all()
+
+
+@examples(100)
+@given(ROWS, st.integers(1, 1 << 40))
+def test_means_are_those_of_fractions(rows, count):
+    sums = Sums.of(np.array(rows[0]))
+    for row in rows[1:]:
+        sums = sums.plus(Sums.of(np.array(row)))
+    exact = [Fraction(total(column), count * 2**1074) for column in zip(*rows, strict=True)]
+    least = Fraction(1, 2**1074)
+    for mean, right in zip(sums.means(np.full(len(sums), count)).tolist(), exact, strict=True):
+        if not np.isfinite(mean):  # a little beyond the greatest number
+            assert abs(right) > Fraction(1.797e308)
+        else:
+            assert abs(Fraction(mean) - right) <= max(abs(right) / 2**52, least)
+    assert not sums.means(np.zeros(len(sums), np.int64)).any()
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 5e-324, -5e-324, 2.0**-1022, 1e-310, -1.5, 2.0**31, 2.0**32, 1.7e308])
@@ -50,9 +70,10 @@ def test_many_sums_need_no_carry():
 
 
 def test_nothing_is_the_identity():
-    none = Sums.of_totals(())
+    none = Sums.none()
     assert len(none) == 0
-    assert none.totals() == ()
+    assert none.totals() == () == tuple(none.means(np.zeros(0, np.int64)))
+    assert Sums.of(np.zeros(3)).settled().limbs.shape == (3, 0)
     assert Sums.of(np.zeros(0)).totals() == ()
 
 

@@ -251,21 +251,11 @@ def rewritten(path: Path, change):
         np.savez(file, **arrays)
 
 
-def test_files_of_newer_versions(tmp_path):
-    rewritten(tmp_path / "new", lambda arrays, header: header.update(version=3))
-    with pytest.raises(InvalidValue, match="of version 3, but this quantlib reads versions 1 to 2; update quantlib"):
-        load(tmp_path / "new")
-
-
-def test_files_of_version_1(tmp_path):
-    """They had least and greatest value of each channel too."""
-
-    def older(arrays, header):
-        header.update(version=1)
-        arrays["channel_range"] = np.zeros((len(arrays["channel_count"]), 2))
-
-    rewritten(tmp_path / "old", older)
-    assert load(tmp_path / "old") == rich()
+@pytest.mark.parametrize("version", [2, 4])
+def test_files_of_other_versions(tmp_path, version):
+    rewritten(tmp_path / "other", lambda arrays, header: header.update(version=version))
+    with pytest.raises(InvalidValue, match=f"of version {version}, but this quantlib reads version 3; use "):
+        load(tmp_path / "other")
 
 
 def put(name, index, value):
@@ -276,6 +266,8 @@ def put(name, index, value):
     "change",
     [
         *(lambda a, h, n=n: a.pop(n) for n in ("key", "range", "tally", "channels", "channel_count")),
+        lambda a, h: a.pop("channel_limbs"),
+        lambda a, h: a.update(channel_limbs=a["channel_limbs"][1:]),
         *(lambda a, h, n=n: a.pop(n) for n in ("exponent", "counts")),
         *(lambda a, h, n=n: h.pop(n) for n in ("model", "samples", "observer", "quantlib", "names", "totals")),
         *(lambda a, h, n=n: h.update({n: [7, "x"]}) for n in ("model", "samples", "observer", "names", "totals")),
@@ -301,6 +293,12 @@ def put(name, index, value):
         put("channels", (0, 1), 3),
         put("channels", (0, 1), -2),
         put("channels", (0, 0), -1),
+        put("channels", (0, 2), -1),
+        put("channels", (0, 2), 70),
+        put("channels", (0, 3), 1),
+        put("channel_limbs", 0, 1 << 32),
+        put("channel_limbs", 0, -1),
+        put("channel_limbs", -1, 1),
     ],
 )
 def test_damaged_files(tmp_path, change):
