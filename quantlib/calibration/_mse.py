@@ -21,17 +21,15 @@ _OCTAVES = 10
 _ONE_SIDED = 16
 
 # From there, the best few are refined: so many times, neighbours at a quarter of the distance.
-_KEPT = 3
-_ROUNDS = 4
+_KEPT = 2
+_ROUNDS = 3
 
 # Up to that width, `affine_from_range` widens a range, so that no candidate is better than another.
 _NARROW = 1e-6
 
-# Share of the moments by which rounding may change an error.
-_SLACK = 1e-12
-
-# Candidates that are tried first.
-_FIRST = 16
+# How many candidates are tried exactly, times the levels squared: 32 with 8 bits, all with 4. What is promising is
+# judged by steps that are filled evenly, which the wide ones of few levels aren't.
+_TRIED = 1 << 21
 
 #: Boundaries looked up at once: a few arrays of 512 KiB.
 _CHUNK = 1 << 16
@@ -69,11 +67,11 @@ def least_error(
     errors = grid.promising(tried)
     reach = 1 / per_octave
     for _ in range(_ROUNDS):
-        order = np.argsort(errors, kind="stable")
-        kept, near = tried[order[:_KEPT]], 2.0 ** (reach * np.linspace(-1, 1, 9 if two_sided else 17))
+        best = np.argsort(errors, kind="stable")[:_KEPT]
+        kept, near = tried[best], 2.0 ** (reach * np.linspace(-1, 1, 9 if two_sided else 17))
         around = np.stack(np.meshgrid(near, near) if two_sided else (near, near), axis=-1).reshape(-1, 2)
         more = np.minimum((kept[:, None] * around).reshape(-1, 2), 1.0)
-        tried, errors = np.append(kept, more, axis=0), np.append(errors[order[:_KEPT]], grid.promising(more))
+        tried, errors = np.append(kept, more, axis=0), np.append(errors[best], grid.promising(more))
         reach /= 4
     # The full range came first, and stays before its equals.
     return grid.range(tried[int(np.argmin(errors))])
@@ -113,23 +111,18 @@ class _Grid:
         return np.concatenate([self._exact(affine, step, most, part) for part in parts])
 
     def promising(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The same, but infinite for candidates that aren't among the best few.
+        """The same, but infinite for candidates that aren't among the most promising.
 
-        What saturates is a lower bound of the error and costs two look-ups: candidates are tried from the least
-        bound on, until the next one lies above the error of the last that is kept. Equal candidates are tried once.
+        These are the ones with the least error if it were even within each step. Equal candidates are tried once.
         """
         pairs, where = np.unique(np.ascontiguousarray(fractions).view(np.complex128)[:, 0], return_inverse=True)
         affine, step, least, most = self._parameters(pairs.view(np.float64).reshape(-1, 2))
-        if affine.qmax - affine.qmin >= _LEVELS:
-            return self._fine(step, least, most)[where]
-        sure = self._saturated(least, most) - _SLACK * (self._m2 + most**2 * self._m0)
-        order, errors = np.argsort(sure, kind="stable"), np.full(step.size, np.inf)
-        start, count, limit = 0, _FIRST, np.inf
-        while start < order.size and sure[order[start]] <= limit:
-            part = order[start : start + count]
-            errors[part] = self._exact(affine, step, most, part)
-            start, count = start + count, min(2 * count, max(1, _CHUNK // (affine.qmax - affine.qmin)))
-            limit = float(np.partition(errors, _KEPT - 1)[_KEPT - 1]) if errors.size >= _KEPT else np.inf
+        rough, levels = self._fine(step, least, most), affine.qmax - affine.qmin
+        if levels >= _LEVELS:
+            return rough[where]
+        errors = np.full(step.size, np.inf)
+        part = np.argsort(rough, kind="stable")[: _TRIED // levels**2]
+        errors[part] = self._exact(affine, step, most, part)
         return errors[where]
 
     def _parameters(
@@ -150,11 +143,6 @@ class _Grid:
         t = (np.arange(affine.qmin, affine.qmax) + 0.5 - points[:, None]) * step[:, None]
         sums = self._g_at(*self._places(t)).sum(axis=1)
         return np.asarray(self._m2 - 2 * most * self._m1 + most**2 * self._m0 - 2 * step * sums)
-
-    def _saturated(self, least: NDArray[np.float64], most: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What values outside lose."""
-        above = self._m2 - 2 * most * self._m1 + most**2 * self._m0 - self._j_at(*self._places(most))
-        return np.asarray(self._j_at(*self._places(least)) + above)
 
     def _fine(
         self, step: NDArray[np.float64], least: NDArray[np.float64], most: NDArray[np.float64]
