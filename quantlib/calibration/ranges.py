@@ -203,9 +203,13 @@ class MSE:
         return least_error(histogram.counts, histogram.exponent, (low, high), kind, symmetric)
 
 
+#: Share of `Percentile` in `Blend`: from 0.5 to 0.6 nearly all networks are alike, and the most sensitive are best here.
+_NARROW = 0.55
+
+
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """Between `MSE` and `Percentile`: the geometric mean of the ends that they choose.
+    """Between `MSE` and `Percentile`: a geometric mean of the ends that they choose, with a little more of the latter.
 
     A mean square error is ruled by the few largest values, which most networks can do without; a percentile clips
     them all, which some can't bear. Between the two lies what costs the output of a network least, measured over
@@ -215,7 +219,7 @@ class Blend:
     --------
     >>> state = HistogramState().observe([*range(100), *[0.0] * 99900, 5000.0])
     >>> [round(rule.choose(state)[1], 1) for rule in (MSE(), Percentile(99.99), Blend())]
-    [5000.0, 96.0, 692.8]
+    [5000.0, 96.0, 568.6]
     """
 
     name: ClassVar[str] = "blend"
@@ -226,7 +230,11 @@ class Blend:
         """Choose the range; see `RangeChooser.choose`."""
         ends = [rule.choose(state, symmetric=symmetric, type=type) for rule in (MSE(), Percentile())]
         (lo, hi), (low, high) = ends
-        return -math.sqrt(lo * low), math.sqrt(hi * high)
+        return -_between(-lo, -low), _between(hi, high)
+
+
+def _between(wide: float, narrow: float) -> float:
+    return wide ** (1 - _NARROW) * narrow**_NARROW if wide and narrow else 0.0
 
 
 RANGES: Mapping[str, type[MinMax] | type[Percentile] | type[Entropy] | type[MSE] | type[Blend]] = MappingProxyType(

@@ -95,8 +95,9 @@ def test_blend_lies_between_its_two(x, symmetric):
     (a, b), (c, d) = (rule.choose(state, symmetric=symmetric) for rule in (MSE(), Percentile(99.99)))
     lo, hi = Blend().choose(state, symmetric=symmetric)
     assert lo <= 0 <= hi
-    assert lo**2 == pytest.approx(a * c, rel=1e-12)
-    assert hi**2 == pytest.approx(b * d, rel=1e-12)
+    for blend, mse, percentile in ((-lo, -a, -c), (hi, b, d)):
+        parts = [0.45 * math.log(mse), 0.55 * math.log(percentile)] if mse and percentile else [-math.inf]
+        assert blend == pytest.approx(math.exp(math.fsum(parts)), rel=1e-12)
 
 
 # --- percentile
