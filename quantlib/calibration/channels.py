@@ -59,12 +59,12 @@ class Channels:
     @property
     def totals(self) -> tuple[int, ...]:
         """Exact sums, in units of 2**-1074."""
-        return self.settled().sums.totals()
+        return self._whole().totals()
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """float64 array of shape (C,): mean of finite values, to two units in the last place; 0 without any."""
-        return self.settled().sums.means(self.count)
+        return self._whole().means(self.count)
 
     def observe(self, x: NDArray[Any]) -> Channels:
         """Return what is known after one more array.
@@ -106,9 +106,11 @@ class Channels:
         return both if len(waiting) < _WAITING else both.settled()
 
     def settled(self) -> Channels:
-        """The same with nothing waiting."""
-        waiting = Sums.of(np.stack(self.waiting)) if self.waiting else Sums.none()
-        return Channels(self.axis, self.count, self.sums.plus(waiting).settled())
+        """The same in its one form, with nothing waiting."""
+        return Channels(self.axis, self.count, self._whole().settled())
+
+    def _whole(self) -> Sums:
+        return self.sums.plus(Sums.of(np.stack(self.waiting)) if self.waiting else Sums.none())
 
     def _key(self) -> tuple[object, ...]:
         sums = self.settled().sums

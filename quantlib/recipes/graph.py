@@ -84,6 +84,13 @@ class Graph:
         Converters leave some that they made late without a shape; what operators of `STORAGE` make has that of what
         they read.
         """
+        return self._views[index]
+
+    @cached_property
+    def _views(self) -> tuple[Tensor, ...]:
+        return tuple(self._view(i) for i in range(len(self.table.tensors or ())))
+
+    def _view(self, index: int) -> Tensor:
         tensor = Tensor(self.model, self.index, index)
         source = tensor
         for _ in range(8):
