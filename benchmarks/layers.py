@@ -1,8 +1,8 @@
 """``python -m benchmarks.layers``: find the layers that cost a portrait network most, and leave them float.
 
 Compares the float network of the shared folder with the int8 file that a converter made of it, layer by layer; then
-quantizes it with one selection of layers left float after another. Prints the tables of docs/howto/compare.md, or with
-``--docs`` writes them there.
+quantizes it with one selection of layers left float after another. Prints the tables of docs/howto/compare.md, or
+with ``--docs`` writes them there.
 """
 
 from __future__ import annotations
@@ -57,13 +57,11 @@ def main() -> int:
     )
     rows, statistics = [], lab.statistics(TASK)
     for what, skip in SKIPPED:
-        small = ql.quantize(model, ql.recipes.int8(skip=skip), statistics)
-        found = ql.compare(model, small, samples, runner="litert")
         plan = ql.plan(model, ql.recipes.int8(skip=skip), statistics)
+        found = ql.compare(model, ql.quantize(model, plan), samples, runner="litert")
         flags = " ".join(f"`--skip '{s}'`" for s in skip)
-        rows.append(
-            (what, flags, str(plan.totals()["kept"]), decibels(found.outputs[0].sqnr_db), f"{found.b.bytes:,}")
-        )
+        kept, sqnr = plan.totals()["kept"], found.outputs[0].sqnr_db
+        rows.append((what, flags, str(kept), decibels(sqnr), f"{found.b.bytes:,}"))
     skipped = table(["left float", "", "operators", "SQNR dB", "bytes"], rows, left=2)
     if options.docs:
         fill(PAGE, {"portrait layers": layers, "portrait skipped": skipped})
