@@ -8,6 +8,7 @@ with ``--docs`` writes them there.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -48,11 +49,11 @@ def main() -> int:
             (
                 f"`{layer.tensor.split(';')[0]}`",
                 f"{layer.share:.1%}",
-                decibels(layer.layer_sqnr_db),
+                decibels(math.nan if layer.layer_sqnr_db is None else layer.layer_sqnr_db),
                 decibels(layer.sqnr_db),
                 "" if layer.rmse_over_scale is None else f"{layer.rmse_over_scale:.2f}",
             )
-            for layer in twin.layers[:SHOWN]
+            for layer in (twin.layers or ())[:SHOWN]
         ],
     )
     rows, statistics = [], lab.statistics(TASK)
