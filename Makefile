@@ -27,9 +27,13 @@ check: $(VENV)/.dev $(VENV)/.test
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-# Every integer of every tensor against LiteRT's reference kernels; needs the folder of models and data.
+# Every integer against LiteRT's: 500 random models of each operator and type for each runtime; then whole files, of
+# which tensors are compared (outputs with xnnpack). These need the folder of models and data, and take their time.
 conformance: $(VENV)/.test
-	$(BIN)/python -m tests.conformance.table --samples 8
+	QUANTLIB_EXAMPLES=125 $(BIN)/python -m pytest tests/conformance/test_random.py
+	$(BIN)/python -m tests.conformance.table --samples 200 --large 20
+	$(BIN)/python -m tests.conformance.table --samples 200 --large 20 --runtime builtin --tasks
+	$(BIN)/python -m tests.conformance.table --samples 200 --large 20 --runtime xnnpack --tasks
 
 docs: $(VENV)/.test
 	$(BIN)/python docs/generate.py

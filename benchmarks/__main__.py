@@ -18,9 +18,10 @@ MODES = ("dynamic", "weight-only", "float16")
 #: MiB of weights.
 SIZES = (64, 256, 1024)
 #: What is measured beside sizes and modes.
-PARTS = ("mobilenet", "imports", "calibration", "static")
+PARTS = ("mobilenet", "imports", "calibration", "static", "integers")
 RAM_DISK = Path("/dev/shm")
 MOBILENET = "mobilenet_v2_1.0_224_float_reconstructed.tflite"
+INTEGERS = "mobilenet_v2_1.0_224_ptq_uint8io.tflite"
 
 
 def _options() -> argparse.Namespace:
@@ -40,7 +41,10 @@ def _options() -> argparse.Namespace:
         help="Python of an environment with litert-quantizer (QUANTLIB_PEER_PYTHON)",
     )
     parser.add_argument("--no-peer", action="store_true", help="leave the peer out")
-    parser.add_argument("--mobilenet", type=Path, default=_mobilenet(), help="MobileNet V2; one is made otherwise")
+    parser.add_argument(
+        "--mobilenet", type=Path, default=_shared(MOBILENET), help="MobileNet V2; one is made otherwise"
+    )
+    parser.add_argument("--integers", type=Path, default=_shared(INTEGERS), help="the same network with integers")
     parser.add_argument("--skip", nargs="*", choices=PARTS, default=[])
     parser.add_argument("--quick", action="store_true", help="64 MiB and 3 repetitions: does it all work?")
     options = parser.parse_args()
@@ -53,9 +57,9 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _mobilenet() -> Path:
+def _shared(name: str) -> Path:
     folder = os.environ.get("QUANTLIB_SHARED") or Path(__file__).parents[2] / "shared"
-    return Path(folder) / "models" / MOBILENET
+    return Path(folder) / "models" / name
 
 
 def main() -> int:

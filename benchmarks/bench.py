@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -134,6 +135,24 @@ class Bench:
         """Measure integers with ranges from calibration: the greatest model, and the small one."""
         found = {"small": static.small(self)}
         return {"large": static.large(self, max(self.options.sizes)), **found} if self.options.sizes else found
+
+    def integers(self) -> dict[str, Any]:
+        """Measure the integer run of MobileNet V2 in NumPy; nothing where its files aren't there."""
+        if not (self.options.mobilenet.is_file() and self.options.integers.is_file()):
+            return {}
+        say("integers in NumPy")
+        line = [
+            sys.executable,
+            "-m",
+            "benchmarks.integer_run",
+            self.options.mobilenet,
+            self.options.integers,
+            "--json",
+        ]
+        single = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(line, check=True, capture_output=True, text=True, env=single)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
     def run(self, what: str, jobs: list[Job], repetitions: int, source: Path | None = None) -> dict[str, Result]:
         """Run jobs by turns."""

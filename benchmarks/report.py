@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import LAYER_BYTES, calibration, static
+from . import LAYER_BYTES, calibration, integer_run, static
 from .facts import MIB, against, rewrites
 
 #: Greatest times `cp` that a mode may take at 1 GiB on a RAM disk.
@@ -33,6 +33,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         lines += ["## Calibration of MobileNet V2", "", *calibration.markdown(report["calibration"]), ""]
     if "static" in report:
         lines += ["## int8, with ranges from calibration", "", *static.markdown(report["static"]), ""]
+    if report.get("integers"):
+        lines += ["## MobileNet V2 in NumPy: integers over floats", "", *integer_run.markdown(report["integers"]), ""]
     return "\n".join(lines)
 
 

@@ -203,13 +203,13 @@ class MSE:
         return least_error(histogram.counts, histogram.exponent, (low, high), kind, symmetric)
 
 
-#: Share of `Percentile` in `Blend`: from 0.5 to 0.6 nearly all networks are alike, and the most sensitive are best here.
+#: Share of `Percentile` in `Blend`: from 0.5 to 0.6 nearly all networks do alike, and the most sensitive best here.
 _NARROW = 0.55
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """Between `MSE` and `Percentile`: a geometric mean of the ends that they choose, with a little more of the latter.
+    """Between `MSE` and `Percentile`: a geometric mean of the ends that they choose, with more of the latter.
 
     A mean square error is ruled by the few largest values, which most networks can do without; a percentile clips
     them all, which some can't bear. Between the two lies what costs the output of a network least, measured over

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import sys
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from quantlib.errors import InvalidValue
 from quantlib.tflite import Model, Tensor, read
 
 from .common import add_json, print_json
@@ -14,34 +19,59 @@ if TYPE_CHECKING:
     from quantlib.evaluation import Costs
 
 
+#: Multipliers by subgraph and tensor, see `multipliers`.
+_Scaled = Mapping[tuple[int, int], list[dict[str, Any]]]
+
+#: Columns of the CSV table. A row is a scale, or a multiplier of the operator that writes the tensor, of one channel.
+_CSV = (
+    *("subgraph", "index", "name", "type", "shape", "quantized_dimension", "role", "channel"),
+    *("scale", "zero_point", "rounding", "real", "mantissa", "shift"),
+)
+
+#: What the tables on a screen leave out.
+_LONG = ("multipliers",)
+
+
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("inspect", help="show a model: operators, tensors, scales, metadata")
     parser.add_argument("model", metavar="MODEL", help="a .tflite file")
     parser.add_argument("--tensors", action="store_true", help="list all tensors")
     parser.add_argument("--operators", action="store_true", help="list all operators")
+    parser.add_argument(
+        "--csv", action="store_true", help="with --tensors: print scales, zero points and multipliers as CSV"
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what was asked for."""
+    if options.csv and (options.json or options.operators or not options.tensors):
+        raise InvalidValue("--csv prints the table of tensors alone; give it with --tensors and nothing else")
     model = read(options.model)
     from quantlib.evaluation import costs  # here, since it comes with the runners
 
+    scaled = multipliers(model) if options.operators or options.tensors else {}
+    if options.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(_CSV)
+        for tensor in model.tensors():
+            writer.writerows(_parameter_rows(tensor, scaled))
+        return 0
     found = costs(model)
     report = summary(model, found)
     if options.operators:
-        report["operators"] = operators(model, found)
+        report["operators"] = operators(model, found, scaled)
     if options.tensors:
-        report["tensors"] = [tensor_row(t) for t in model.tensors()]
+        report["tensors"] = [tensor_row(t, scaled) for t in model.tensors()]
     if options.json:
         print_json(report)
         return 0
     for key, value in report.items():
         if key in ("operators", "tensors"):
             print(f"\n{key}:")
-            for line in _columns(value):
+            for line in _columns([{k: v for k, v in row.items() if k not in _LONG} for row in value]):
                 print(line)
         elif isinstance(value, list):
             print(f"{key:<23}" + f"\n{'':<23}".join(map(str, value)))
@@ -127,8 +157,35 @@ def _metadata(model: Model, entry: Any) -> str:
     return f"{entry.name}: {text}" if short else f"{entry.name}: {len(raw):,} bytes"
 
 
-def tensor_row(tensor: Tensor) -> dict[str, Any]:
-    """One tensor, with scales and zero points in full."""
+def multipliers(model: Model) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    """Effective multipliers of the operators that write tensors, by subgraph and tensor."""
+    from quantlib.evaluation import arithmetics, multiplier_rows  # here, since it comes with the runners
+
+    return {
+        (g, model.subgraphs[g].operators[o].outputs.tolist()[0]): multiplier_rows(found)
+        for (g, o), found in arithmetics(model).items()
+        if found.multipliers
+    }
+
+
+def _parameter_rows(tensor: Tensor, scaled: _Scaled) -> Iterator[list[Any]]:
+    """Lines of the CSV table: each channel's scale and zero point, then each multiplier of what writes the tensor."""
+    place = [tensor.subgraph, tensor.index, tensor.name, tensor.type, "x".join(map(str, tensor.shape))]
+    q = tensor.quantization
+    axis = None if q is None or q.scale.size < 2 else q.quantized_dimension
+    if q is None:
+        yield [*place, *[None] * 9]
+    else:
+        # a file may have one zero point for many scales
+        for k, (scale, point) in enumerate(zip_longest(q.scale.tolist(), q.zero_point.tolist(), fillvalue=0)):
+            yield [*place, axis, "scale", k, f"{scale:.9g}", point, *[None] * 4]
+    for m in scaled.get((tensor.subgraph, tensor.index), ()):
+        for k, values in enumerate(zip(m["real"], m["mantissa"], m["shift"], strict=True)):
+            yield [*place, axis, m["role"], k, None, None, m["rounding"], *values]
+
+
+def tensor_row(tensor: Tensor, scaled: _Scaled) -> dict[str, Any]:
+    """One tensor, with scales and zero points in full, and the multipliers of the operator that writes it."""
     q = tensor.quantization
     return {
         "subgraph": tensor.subgraph,
@@ -139,11 +196,12 @@ def tensor_row(tensor: Tensor) -> dict[str, Any]:
         "scale": None if q is None else [float(v) for v in q.scale],
         "zero_point": None if q is None else q.zero_point.tolist(),
         "quantized_dimension": None if q is None or q.scale.size < 2 else q.quantized_dimension,
+        "multipliers": scaled.get((tensor.subgraph, tensor.index), []),
         "name": tensor.name,
     }
 
 
-def operators(model: Model, found: Costs) -> list[dict[str, Any]]:
+def operators(model: Model, found: Costs, scaled: _Scaled) -> list[dict[str, Any]]:
     """All operators with their versions, inputs and outputs, and what they cost."""
     rows = []
     cost = {(c.subgraph, c.index): c for c in found.operators}
@@ -160,10 +218,15 @@ def operators(model: Model, found: Costs) -> list[dict[str, Any]]:
                     "bytes": cost[g, i].bytes,
                     "inputs": [] if operator.inputs is None else operator.inputs.tolist(),
                     "outputs": [] if operator.outputs is None else operator.outputs.tolist(),
+                    "multipliers": scaled.get((g, _first(operator.outputs)), []),
                     "name": _names(model, g, operator.outputs)[0] if operator.outputs is not None else "",
                 }
             )
     return rows
+
+
+def _first(indices: Any) -> int:
+    return -1 if indices is None or not indices.size else int(indices[0])
 
 
 def _names(model: Model, g: int, indices: Any) -> list[str]:

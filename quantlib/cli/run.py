@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--runtime",
         metavar="NAME",
-        help="whose integer arithmetic: reference (NumPy), or builtin, reference, xnnpack, default (LiteRT)",
+        help="whose integer arithmetic: reference, builtin or xnnpack, in NumPy or LiteRT; default (LiteRT alone)",
     )
     parser.add_argument("--all-tensors", action="store_true", help="write all tensors, not only the outputs")
     add_json(parser)

@@ -17,7 +17,7 @@ from quantlib.errors import InvalidValue
 from .rounding import round_half_away
 
 #: How `multiply_by_quantized_multiplier` rounds.
-MultiplierRounding = Literal["double", "single"]
+MultiplierRounding = Literal["double", "single", "upward"]
 
 _INT32 = np.iinfo(np.int32)
 
@@ -148,7 +148,9 @@ def multiply_by_quantized_multiplier(
 
     ``double``, as runtimes are built: ``rounding_divide_by_pot(saturating_rounding_doubling_high_mul(x <<
     max(shift, 0), mantissa), max(-shift, 0))``. Two roundings can lift 0.25 to 1. ``single`` is what the build option
-    ``TFLITE_SINGLE_ROUNDING`` gives: ``(x * mantissa + 2**(30 - shift)) >> (31 - shift)``, halves upwards.
+    ``TFLITE_SINGLE_ROUNDING`` gives: ``(x * mantissa + 2**(30 - shift)) >> (31 - shift)``, halves upwards. ``upward``
+    rounds twice as ``double`` does, but halves of the second rounding upwards too, as ruy and vectors of ARM's
+    ``SRSHL`` do.
 
     Parameters
     ----------
@@ -158,7 +160,7 @@ def multiply_by_quantized_multiplier(
         Q31; for single rounding not negative. One for all, or one per channel: broadcasts with `x`.
     shift : integer array
         -31..30, of the shape of `mantissa`.
-    rounding : {"double", "single"}
+    rounding : {"double", "single", "upward"}
 
     Returns
     -------
@@ -175,6 +177,8 @@ def multiply_by_quantized_multiplier(
     array([ 1,  1,  1, -1], dtype=int32)
     >>> multiply_by_quantized_multiplier([1, 2, 3, -2], *quantize_multiplier(0.25), rounding="single")
     array([0, 1, 1, 0], dtype=int32)
+    >>> multiply_by_quantized_multiplier([1, 2, 3, -2], *quantize_multiplier(0.25), rounding="upward")
+    array([1, 1, 1, 0], dtype=int32)
     """
     if rounding not in get_args(MultiplierRounding):
         raise InvalidValue(f"rounding {rounding!r}; known are {', '.join(get_args(MultiplierRounding))}")
@@ -188,7 +192,11 @@ def multiply_by_quantized_multiplier(
     if (exponent > 0).any():
         wide = np.asarray((wide << np.maximum(exponent, 0)).astype(np.int32)).astype(np.int64)
     high = _high_half(np.asarray(wide * by))
-    return np.asarray(_shifted_right(high, np.maximum(-exponent, 0)).astype(np.int32))
+    right = np.maximum(-exponent, 0)
+    if rounding == "upward":
+        high = np.asarray(high + ((np.int64(1) << right) >> 1)) >> right
+        return np.asarray(high.astype(np.int32))
+    return np.asarray(_shifted_right(high, right).astype(np.int32))
 
 
 def multiply_by_quantized_multiplier_int64(x: ArrayLike, mantissa: ArrayLike, shift: ArrayLike) -> NDArray[np.int32]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from quantlib.errors import InvalidValue
+
+from .description import VERIFIED_WITH, Arithmetic, Multiplier, Shapes
 from .integer import RUNTIMES, IntegerKernel, Operand, QuantizedOperator
 from .kernel import Call, Kernel
 from .row import ALL_TYPES, FIXED, NONE, OWN, SAME, Integer, OperatorRow, Recurrent, Weight
 from .versions import Signature, accepted_versions, maximum_version, minimum_runtime, operator_version
+from .windows import patches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,23 +29,29 @@ __all__ = [
     "OWN",
     "RUNTIMES",
     "SAME",
+    "VERIFIED_WITH",
+    "Arithmetic",
     "Call",
     "Integer",
     "IntegerKernel",
     "Kernel",
+    "Multiplier",
     "Operand",
     "OperatorRow",
     "QuantizedOperator",
     "Recurrent",
+    "Shapes",
     "Signature",
     "Weight",
     "accepted_versions",
+    "arithmetic",
     "family",
     "integer_kernel",
     "kernel",
     "maximum_version",
     "minimum_runtime",
     "operator_version",
+    "patches",
     "row",
     "rows",
 ]
@@ -100,15 +111,62 @@ def integer_kernel(operator: QuantizedOperator) -> Kernel | None:
     InvalidValue
         If the operator's scales, options or constants can't be computed with.
     """
-    for candidate in _kernels(operator.name, "integer").get(operator.name, ()):
-        if operator.runtime in candidate.runtimes and candidate.serves(operator):
-            made: Kernel = candidate.prepare(operator)
-            return made
+    candidates = _kernels(operator.name, "integer").get(operator.name, ())
+    for runtime in (operator.runtime, "builtin") if operator.runtime == "xnnpack" else (operator.runtime,):
+        at = replace(operator, runtime=runtime)
+        for candidate in candidates:
+            if runtime in candidate.runtimes and candidate.serves(at):
+                made: Kernel = candidate.prepare(at)
+                return made
+    return None
+
+
+def arithmetic(operator: QuantizedOperator, shapes: Shapes = ()) -> Arithmetic | None:
+    """Say how an operator's integer kernel computes, as numbers: multipliers, clamp, windows, tables.
+
+    They come from what the kernel is made of.
+
+    Parameters
+    ----------
+    operator : QuantizedOperator
+    shapes : sequence of (tuple of int, or None)
+        Shapes of its operands and, behind these, of its outputs: for what depends on them, such as padding.
+
+    Returns
+    -------
+    Arithmetic or None
+        None for an operator that nobody described for its types and runtime.
+
+    Raises
+    ------
+    InvalidValue
+        As `integer_kernel`; or if there are other shapes than operands and outputs.
+
+    Examples
+    --------
+    >>> from quantlib.numerics import Affine
+    >>> from quantlib.tflite import Table
+    >>> x, w = Operand("INT8", Affine("INT8", 0.5)), Operand("INT8", Affine("INT8", 0.25))
+    >>> y = Operand("INT8", Affine("INT8", 1.0, -128))
+    >>> dense = QuantizedOperator("FULLY_CONNECTED", (x, w), (y,), Table("FullyConnectedOptions"))
+    >>> found = arithmetic(dense, ((1, 8), (4, 8), (1, 4)))
+    >>> found.multipliers[0].real, found.multipliers[0].mantissa, found.multipliers[0].shift, found.clamp
+    (array([0.125]), array([1073741824], dtype=int32), array([-2], dtype=int32), (-128, 127))
+    """
+    count = len(operator.inputs) + len(operator.outputs)
+    if len(shapes) != count:
+        raise InvalidValue(
+            f"{len(shapes)} shapes for {operator.name}; {count}, of operands and outputs, are required"
+        )
+    for candidate in _kernels(operator.name, "arithmetic").get(operator.name, ()):
+        if operator.runtime in candidate.runtimes:
+            found: Arithmetic | None = candidate.describe(operator, shapes, partial(integer_kernel, operator))
+            return found
     return None
 
 
 def _kernels(name: str, kind: str) -> Mapping[str, Any]:
-    """Table of kernels in an operator's folder; an empty one where it has none."""
+    """Table of kernels, or of their descriptions, in an operator's folder; an empty one where it has none."""
     folder = family(name)
     if folder is None:
         return {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,10 +17,14 @@ from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine, element_type
 from quantlib.tflite import Table
 
-from .kernel import Array, Kernel
+from .kernel import Array, Call, Kernel
 
-#: Named ways of integer arithmetic. ``reference`` is that of LiteRT's reference kernels (``BUILTIN_REF``).
-RUNTIMES = ("reference",)
+_Made = TypeVar("_Made")
+
+#: Named ways of integer arithmetic, on x86: ``reference`` is that of LiteRT's reference kernels (``BUILTIN_REF``),
+#: ``builtin`` that of its optimized ones (``BUILTIN_WITHOUT_DEFAULT_DELEGATES``), ``xnnpack`` that of its default
+#: interpreter, where XNNPACK takes over some operators and the others run as in ``builtin``.
+RUNTIMES = ("reference", "builtin", "xnnpack")
 
 #: ``TensorType`` of the schema.
 _INT32 = 2
@@ -155,12 +159,30 @@ class IntegerKernel:
     prepare : callable
         Make the kernel of an operator that it serves.
     runtimes : tuple of str
-        Whose arithmetic it has.
+        Whose arithmetic it has. Where no kernel of ``xnnpack`` serves an operator, that of ``builtin`` is taken.
     """
 
     serves: Callable[[QuantizedOperator], bool]
     prepare: Callable[[QuantizedOperator], Kernel]
-    runtimes: tuple[str, ...] = ("reference",)
+    runtimes: tuple[str, ...] = ("reference", "builtin")
+
+
+def per_tensor(*operands: Operand) -> tuple[Affine, ...]:
+    """What the integers of operands stand for, with one scale each.
+
+    Raises
+    ------
+    InvalidValue
+        If one of them has no scale, or several.
+
+    Examples
+    --------
+    >>> [affine.scale.tolist() for affine in per_tensor(Operand("INT8", Affine("INT8", 0.5)))]
+    [[0.5]]
+    """
+    for operand in operands:
+        _ = operand.scale  # refuses none, and several
+    return tuple(operand.parameters for operand in operands)
 
 
 def takes(*inputs: Collection[str], to: Collection[str]) -> Callable[[QuantizedOperator], bool]:
@@ -192,10 +214,44 @@ def takes(*inputs: Collection[str], to: Collection[str]) -> Callable[[QuantizedO
     return serves
 
 
+def constants_once(
+    operator: QuantizedOperator, places: Sequence[int], make: Callable[..., _Made]
+) -> Callable[[Call], _Made]:
+    """Make something of operands: beforehand where all are constants, else in each call.
+
+    Parameters
+    ----------
+    operator : QuantizedOperator
+    places : sequence of int
+        Where the operands stand.
+    make : callable
+        Takes their arrays, None for one that is left out.
+
+    Returns
+    -------
+    callable
+        From a call to what was made.
+
+    Examples
+    --------
+    >>> weights = Operand("INT8", Affine("INT8", 0.1), np.array([1, 2], np.int8))
+    >>> x = Operand("INT8", Affine("INT8", 0.1))
+    >>> total = constants_once(QuantizedOperator("FULLY_CONNECTED", (x, weights), (x,), Table("FullyConnectedOptions")), [1], np.sum)
+    >>> int(total(Call((None, None), Table("FullyConnectedOptions"))))
+    3
+    """
+    given = [operator.optional(place) for place in places]
+    if all(operand is None or operand.value is not None for operand in given):
+        made = make(*(None if operand is None else operand.value for operand in given))
+        return lambda call: made
+    return lambda call: make(*(call.optional(place) for place in places))
+
+
 def alike(
     prepare: Callable[[QuantizedOperator], Kernel],
     types: Sequence[str] = ("INT8", "UINT8", "INT16"),
     others: Sequence[Collection[str]] = (),
+    runtimes: tuple[str, ...] = ("reference", "builtin"),
 ) -> tuple[IntegerKernel, ...]:
     """Make kernels whose operands and outputs have one type, one kernel for each type.
 
@@ -205,13 +261,15 @@ def alike(
     types : sequence of str
     others : sequence of collection of str
         Types of the operands behind the first, where these are others.
+    runtimes : tuple of str
+        Whose arithmetic they have.
 
     Examples
     --------
     >>> len(alike(lambda operator: lambda call: [call.operand(0)], ("INT8", "UINT8")))
     2
     """
-    return tuple(IntegerKernel(takes((kind,), *others, to=(kind,)), prepare) for kind in types)
+    return tuple(IntegerKernel(takes((kind,), *others, to=(kind,)), prepare, runtimes) for kind in types)
 
 
 def accumulates_int64(operator: QuantizedOperator, x: int = 0, bias: int = 2) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from quantlib.numerics import round_half_away
 
+from .fused import clip_fused
 from .kernel import Array
 
 _LEAST, _GREATEST = -128.0, 127.0
@@ -75,6 +77,90 @@ def quantize_rows(x: Array, *, asymmetric: bool) -> QuantizedRows:
     q += point
     np.clip(q, _LEAST, _GREATEST, out=q)
     return QuantizedRows(q.astype(np.int8), scale, point.astype(np.int32))
+
+
+def quantize_groups_even(x: Array, axes: int) -> tuple[Array, Array]:
+    """Quantize floats to int8 as XNNPACK does, each group over its own range, halves to even.
+
+    The range includes zero; the zero point is taken from the end whose error is less
+    (``xnn_qd8_asymmetric_quantization_params`` in google/XNNPACK's ``src/xnnpack/quantization.h``).
+
+    Parameters
+    ----------
+    x : ndarray
+        float32.
+    axes : int
+        Trailing axes that make a group.
+
+    Returns
+    -------
+    values : int16 array of the shape of `x`
+        Less their zero point.
+    scale : float32 array
+        That of each group, of the rank of `x`.
+
+    Examples
+    --------
+    >>> values, scale = quantize_groups_even(np.array([[0, 1, 2.55]], np.float32), 1)
+    >>> values.tolist(), scale.shape
+    ([[0, 100, 255]], (1, 1))
+    """
+    over = tuple(range(x.ndim - axes, x.ndim))
+    low = np.min(x, axis=over, keepdims=True, initial=0)
+    high = np.max(x, axis=over, keepdims=True, initial=0)
+    span = np.where(low == high, np.float32(1), high - low)
+    inverse = np.where(low == high, np.float32(1), np.float32(_GREATEST - _LEAST) / span).astype(np.float32)
+    below, above = low * inverse, high * inverse
+    from_low = np.float32(_LEAST) + below + (np.float32(_GREATEST) + above) > 0
+    point = np.where(from_low, np.float32(_LEAST) - below, np.float32(_GREATEST) - above)
+    point = np.rint(np.clip(point, _LEAST, _GREATEST))
+    q = np.clip(np.rint(x * inverse) + point, _LEAST, _GREATEST)
+    return (q - point).astype(np.int16), np.float32(1) / inverse
+
+
+def dynamic(
+    x: Array,
+    axes: int,
+    product: Callable[[Array, Callable[[Array], Array]], Array],
+    scales: Array | np.float32,
+    bias: Array | None = None,
+    *,
+    activation: int = 0,
+) -> Array:
+    """Product of floats with integers as XNNPACK computes it: ``sum * scale of the group * channel's scale + bias``.
+
+    Parameters
+    ----------
+    x : ndarray
+        float32.
+    axes : int
+        Trailing axes of `x` that are quantized together, see `quantize_groups_even`.
+    product : callable
+        From the quantized values, and what makes floats of sums, to the result.
+    scales : ndarray
+        float32, one or one for each channel.
+    bias : ndarray, optional
+        float32, one for each channel.
+    activation : int
+        ``ActivationFunctionType``.
+
+    Returns
+    -------
+    ndarray
+        float32.
+    """
+    values, groups = quantize_groups_even(x, axes)
+
+    def finish(sums: Array) -> Array:
+        rows = groups if groups.ndim == sums.ndim else groups.reshape(-1, 1)
+        floats = sums.astype(np.float32)
+        floats *= rows
+        floats *= scales
+        if bias is not None:
+            floats += bias
+        return clip_fused(floats, activation)
+
+    return product(values, finish)
 
 
 def _rounded(x: Array) -> Array:

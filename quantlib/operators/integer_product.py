@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine
 
+from .integer_values import scale_of
 from .kernel import Array
 
 #: Floats hold all integers up to here.
 _LIMITS = ((np.float32, 1 << 24), (np.float64, 1 << 53))
+
+#: Size of the largest integer of hybrid kernels' activations: int8 less a zero point of int8.
+LARGEST_HYBRID = 255
 
 
 def reach(affine: Affine) -> int:
@@ -85,6 +90,45 @@ def exact_weights(weights: Array, largest: int, zero_point: Array | int = 0) -> 
     centered = weights.astype(np.int64) - zero_point
     rows = np.abs(centered).reshape(len(weights), -1).sum(axis=1) if weights.size else np.zeros(1, np.int64)
     return np.asarray(centered.astype(exact_type(int(rows.max(initial=0)) * largest)))
+
+
+def multiplier_of_product(first: Affine, second: Affine, output: Affine) -> npt.NDArray[np.float64]:
+    """Real multipliers from sums of products to an output: ``s1 * s2 / s_out`` in float64.
+
+    Parameters
+    ----------
+    first, second, output : Affine
+        Of both factors and of the output. The second, of weights, may have a scale for each channel.
+
+    Returns
+    -------
+    float64 array of shape (1,) or (channels,)
+
+    Examples
+    --------
+    >>> multiplier_of_product(Affine("INT8", 0.5), Affine("INT8", 0.25), Affine("INT8", 1.0))
+    array([0.125])
+    """
+    scales = second.scale.reshape(-1).astype(np.float64)
+    return np.asarray(np.float64(scale_of(first)) * scales / np.float64(scale_of(output)))
+
+
+def rounded_multiplier_of_product(first: Affine, second: Affine, output: Affine) -> np.float64:
+    """Real multiplier of kernels with one for all channels: ``float32(s1 * s2) / s_out``, the quotient in float64.
+
+    ``GetQuantizedConvolutionMultipler`` in ``tflite/kernels/kernel_util.cc``.
+
+    Parameters
+    ----------
+    first, second, output : Affine
+        Of both factors and of the output; one scale each.
+
+    Examples
+    --------
+    >>> rounded_multiplier_of_product(Affine("UINT8", 0.5), Affine("UINT8", 0.25), Affine("UINT8", 1.0))
+    np.float64(0.125)
+    """
+    return np.float64(scale_of(first) * scale_of(second)) / np.float64(scale_of(output))
 
 
 def centered(x: Array, zero_point: int, dtype: np.dtype[np.floating]) -> Array:

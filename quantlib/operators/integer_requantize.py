@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 from quantlib.errors import InvalidValue
 from quantlib.numerics import (
     Affine,
+    MultiplierRounding,
     multiply_by_quantized_multiplier,
     multiply_by_quantized_multiplier_int64,
     quantize_multiplier,
@@ -19,10 +21,15 @@ from quantlib.numerics import (
 )
 
 from .fused import RELU, RELU6, RELU_N1_TO_1
+from .integer_fast import FastScaler, fast_scaler, fits_float64
 from .kernel import Array
 
 #: Accumulators that are scaled at a time: few enough to stay in the cache.
 _BLOCK = 1 << 15
+#: Multipliers from which on XNNPACK refuses an operator.
+_TOO_LARGE = 256.0
+#: Share of channels from which on the others are worth a way of their own.
+_MOST = 0.5
 
 
 def activation_range(activation: int, affine: Affine) -> tuple[int, int]:
@@ -78,6 +85,10 @@ class Requantizer:
         Of the result.
     bias : int array of shape (C,), optional
         Added to the sums of each channel.
+    fast : FastScaler, optional
+        The same in float64, for all channels but those of `slow`.
+    slow : (int array, Requantizer), optional
+        Channels for which float64 isn't exact, and how these are requantized.
     """
 
     scaled: Callable[..., Array]
@@ -87,6 +98,8 @@ class Requantizer:
     high: int
     dtype: Any
     bias: Array | None = None
+    fast: FastScaler | None = None
+    slow: tuple[Array, Requantizer] | None = None
     _tiled: tuple[Array, ...] = field(init=False, default=())
     _channels: int = field(init=False, default=1)
 
@@ -123,6 +136,11 @@ class Requantizer:
         if self._channels > 1 and (sums.ndim == 0 or sums.shape[-1] != self._channels):
             raise InvalidValue(f"accumulators of {sums.shape} with parameters for {self._channels} channels")
         out = np.empty(sums.shape, self.dtype)
+        if self.fast is not None and self.fast.holds(sums):
+            self.fast(sums, out)
+            if self.slow is not None:
+                out[..., self.slow[0]] = self.slow[1](sums[..., self.slow[0]])
+            return out
         flat, target = sums.reshape(-1), out.reshape(-1)
         for cut, shape, parameters in self._blocks(flat.size):
             values = flat[cut].reshape(shape).astype(np.int64)
@@ -149,7 +167,13 @@ class Requantizer:
 
 
 def fixed_point(
-    real: ArrayLike, output: Affine, *, activation: int = 0, bias: Array | None = None, wide: bool = False
+    real: ArrayLike,
+    output: Affine,
+    *,
+    activation: int = 0,
+    bias: Array | None = None,
+    wide: bool = False,
+    rounding: MultiplierRounding = "double",
 ) -> Requantizer:
     """Requantize by fixed-point multipliers.
 
@@ -163,6 +187,8 @@ def fixed_point(
     bias : int array of shape (C,), optional
     wide : bool
         64-bit accumulators, with 16 bits of the multiplier, see `multiply_by_quantized_multiplier_int64`.
+    rounding : {"double", "single", "upward"}
+        Of 32-bit accumulators, see `multiply_by_quantized_multiplier`.
 
     Returns
     -------
@@ -179,8 +205,26 @@ def fixed_point(
     >>> requantize(np.array([1, 2, -2, 600]))
     array([  4,   4,   2, 127], dtype=int8)
     """
-    scaled = multiply_by_quantized_multiplier_int64 if wide else _scaled_int32
-    return _requantizer(scaled, quantize_multiplier(np.atleast_1d(real)), output, activation, bias)
+    scaled = multiply_by_quantized_multiplier_int64 if wide else _ROUNDINGS[rounding]
+    made = _requantizer(scaled, quantize_multiplier(np.atleast_1d(real)), output, activation, bias)
+    return made if wide or rounding == "single" else _quickened(made, signed=rounding == "double")
+
+
+def _quickened(plain: Requantizer, *, signed: bool) -> Requantizer:
+    """The same with a `FastScaler` for those channels for which there is one."""
+    mantissa, shift = (p.reshape(-1) for p in plain.parameters)
+    ends = plain.zero_point, plain.low, plain.high
+    fits = fits_float64(shift, *ends)
+    if fits.all():
+        return replace(plain, fast=fast_scaler(mantissa, shift, plain.bias, *ends, signed=signed))
+    if fits.mean() < _MOST or (plain.bias is not None and plain.bias.size != fits.size):
+        return plain
+    left = np.flatnonzero(~fits)
+    others = replace(
+        plain, parameters=(mantissa[left], shift[left]), bias=None if plain.bias is None else plain.bias[left]
+    )
+    kept, shifts = np.where(fits, mantissa, 0), np.where(fits, shift, 0)
+    return replace(plain, fast=fast_scaler(kept, shifts, plain.bias, *ends, signed=signed), slow=(left, others))
 
 
 def floating_point(
@@ -199,6 +243,79 @@ def floating_point(
     return _requantizer(scaled, (np.atleast_1d(np.asarray(real, np.float64)),), output, activation, bias)
 
 
+def single_precision(
+    real: ArrayLike, output: Affine, limits: tuple[int, int], *, bias: Array | None = None
+) -> Requantizer:
+    """Requantize by a product in float32, rounded half to even: ``half_even(float32(sums) * real)``, as XNNPACK does.
+
+    Parameters
+    ----------
+    real : float array of shape (1,) or (C,)
+        Real multipliers, rounded to float32.
+    output : Affine
+    limits : (int, int)
+        Least and greatest integer of the output.
+    bias : int array of shape (C,), optional
+
+    Returns
+    -------
+    Requantizer
+
+    Raises
+    ------
+    InvalidValue
+        If a multiplier is 256 or more, which XNNPACK refuses; or there aren't as many as biases.
+
+    Examples
+    --------
+    >>> single_precision(0.25, Affine("INT8", 0.1, 3), (-128, 127))(np.array([1, 2, 6, -2, 600]))
+    array([  3,   3,   5,   3, 127], dtype=int8)
+    """
+    factors = np.atleast_1d(np.asarray(real, np.float32))
+    if not (factors < _TOO_LARGE).all():
+        raise InvalidValue(
+            f"a multiplier of {factors.max()}: XNNPACK requires less than {_TOO_LARGE:g}; see the scales"
+        )
+    zero_point = int(output.zero_point.flat[0])
+    return Requantizer(_scaled_float32, (factors,), zero_point, *limits, output.type.storage, bias)
+
+
+def in_vectors(vector: Requantizer, rest: Requantizer, lanes: int, *, flat: bool = False) -> Callable[[Array], Array]:
+    """Requantize as kernels with vectors do, whose plain loop rounds otherwise what the vectors leave.
+
+    Parameters
+    ----------
+    vector, rest : Requantizer
+        Of whole vectors, and of what remains.
+    lanes : int
+        Values of a vector.
+    flat : bool
+        Vectors are cut from all values in a row; else from the channels of each row.
+
+    Returns
+    -------
+    callable
+        From sums to the output.
+
+    Examples
+    --------
+    >>> upward, double = (fixed_point(0.25, Affine("INT8", 0.1), rounding=r) for r in ("upward", "double"))
+    >>> in_vectors(upward, double, 2)(np.array([[-2, -2, -2]]))
+    array([[ 0,  0, -1]], dtype=int8)
+    """
+
+    def run(sums: Array) -> Array:
+        out = vector(sums)
+        cut = sums.size if flat else sums.shape[-1]
+        if cut % lanes:
+            whole = cut - cut % lanes
+            other, view = rest(sums), (out.reshape(-1) if flat else out)
+            view[..., whole:] = (other.reshape(-1) if flat else other)[..., whole:]
+        return out
+
+    return run
+
+
 def _requantizer(
     scaled: Callable[..., Array], parameters: tuple[Array, ...], output: Affine, activation: int, bias: Array | None
 ) -> Requantizer:
@@ -212,6 +329,19 @@ def _scaled_int32(sums: Array, mantissa: Array, shift: Array) -> Array:
     return multiply_by_quantized_multiplier(sums.astype(np.int32), mantissa, shift)
 
 
+def _scaled_once(sums: Array, mantissa: Array, shift: Array) -> Array:
+    return multiply_by_quantized_multiplier(sums.astype(np.int32), mantissa, shift, rounding="single")
+
+
+def _scaled_upward(sums: Array, mantissa: Array, shift: Array) -> Array:
+    return multiply_by_quantized_multiplier(sums.astype(np.int32), mantissa, shift, rounding="upward")
+
+
+_ROUNDINGS: Mapping[MultiplierRounding, Callable[..., Array]] = MappingProxyType(
+    {"double": _scaled_int32, "single": _scaled_once, "upward": _scaled_upward}
+)
+
+
 def _scaled_real_int32(sums: Array, real: Array) -> Array:
     return _scaled_real(sums.astype(np.int32), real)
 
@@ -219,3 +349,38 @@ def _scaled_real_int32(sums: Array, real: Array) -> Array:
 def _scaled_real(sums: Array, real: Array) -> Array:
     product = sums * real
     return round_half_away(product, out=product)
+
+
+def _scaled_float32(sums: Array, real: Array) -> Array:
+    product = sums.astype(np.int32).astype(np.float32)
+    product *= real
+    return np.rint(product, out=product)
+
+
+_WAYS: Mapping[Callable[..., Array], str] = MappingProxyType(
+    {
+        **{scaled: name for name, scaled in _ROUNDINGS.items()},
+        _scaled_float32: "float32",
+        multiply_by_quantized_multiplier_int64: "int64",
+        _scaled_real_int32: "float64",
+        _scaled_real: "float64",
+    }
+)
+
+
+def rounding_of(requantizer: Requantizer) -> str:
+    """How a requantizer multiplies and rounds.
+
+    Returns
+    -------
+    str
+        ``double``, ``single`` or ``upward`` (`multiply_by_quantized_multiplier`), ``int64``
+        (`multiply_by_quantized_multiplier_int64`), ``float64`` (a product in float64, halves away from zero),
+        ``float32`` (a product in float32, halves to even); empty for a way that has no name.
+
+    Examples
+    --------
+    >>> rounding_of(fixed_point(0.25, Affine("INT8", 0.1))), rounding_of(floating_point(0.25, Affine("INT8", 0.1)))
+    ('double', 'float64')
+    """
+    return _WAYS.get(requantizer.scaled, "")

@@ -104,7 +104,7 @@ def tabulated_pairs(
     return look_up
 
 
-def interpolated(
+def interpolation_table(
     function: Callable[[Array], Array],
     scale: float,
     zero_point: int,
@@ -112,7 +112,7 @@ def interpolated(
     output_zero_point: int = 0,
     *,
     dtype: npt.DTypeLike = np.float64,
-) -> Callable[[Array], Array]:
+) -> npt.NDArray[np.int16]:
     """Make a table of 513 values of a function of INT16 integers, between which kernels interpolate.
 
     Each entry is shifted by half the error that interpolation makes in the middle of its step (``LUTPopulateInt16``
@@ -131,14 +131,12 @@ def interpolated(
 
     Returns
     -------
-    callable
-        From int16 (or wider, within its range) to int16.
+    int16 array of shape (513,)
 
     Examples
     --------
-    >>> double = interpolated(lambda x: 2 * x, 0.5 / 32768, 0, 1 / 32768)
-    >>> double(np.array([-300, 0, 7], np.int16))
-    array([-301,   -1,    6], dtype=int16)
+    >>> interpolation_table(lambda x: 2 * x, 0.5 / 32768, 0, 1 / 32768)[[0, 256, 512]]
+    array([-32768,     -1,  32767], dtype=int16)
     """
     kind: Any = np.dtype(dtype).type
     low, high = (kind(scale) * kind(end - zero_point) for end in (-32768, 32767))
@@ -157,12 +155,52 @@ def interpolated(
     last = round_half_away(values(np.atleast_1d(high)) * inverse)
     table = np.concatenate([samples - round_half_away(error / kind(2)), last])
     # beyond float32 there is infinity less infinity, which the kernels' cast turns into 0
-    table = np.nan_to_num(np.clip(table, -32768, 32767), nan=0).astype(np.int64)
-    slopes = np.diff(table).astype(np.int16).astype(np.int64)  # an int16 in the kernels too
+    return np.nan_to_num(np.clip(table, -32768, 32767), nan=0).astype(np.int16)
+
+
+def between(table: npt.NDArray[np.int16]) -> Callable[[Array], Array]:
+    """Make a function of INT16 integers that interpolates between the entries of an `interpolation_table`.
+
+    Parameters
+    ----------
+    table : int16 array of shape (513,)
+
+    Returns
+    -------
+    callable
+        From int16 (or wider, within its range) to int16.
+
+    Examples
+    --------
+    >>> double = between(interpolation_table(lambda x: 2 * x, 0.5 / 32768, 0, 1 / 32768))
+    >>> double(np.array([-300, 0, 7], np.int16))
+    array([-301,   -1,    6], dtype=int16)
+    """
+    entries = table.astype(np.int64)
+    slopes = np.diff(entries).astype(np.int16).astype(np.int64)  # an int16 in the kernels too
 
     def look_up(x: Array) -> Array:
         wide = x.astype(np.int64)
         index = 256 + (wide >> 7)
-        return np.asarray((table[index] + ((slopes[index] * (wide & 127) + 64) >> 7)).astype(np.int16))
+        return np.asarray((entries[index] + ((slopes[index] * (wide & 127) + 64) >> 7)).astype(np.int16))
 
     return look_up
+
+
+def interpolated(
+    function: Callable[[Array], Array],
+    scale: float,
+    zero_point: int,
+    output_scale: float,
+    output_zero_point: int = 0,
+    *,
+    dtype: npt.DTypeLike = np.float64,
+) -> Callable[[Array], Array]:
+    """Make a table of a function, and interpolate in it; parameters are those of `interpolation_table`.
+
+    Examples
+    --------
+    >>> interpolated(lambda x: 2 * x, 0.5 / 32768, 0, 1 / 32768)(np.array([-300, 0, 7], np.int16))
+    array([-301,   -1,    6], dtype=int16)
+    """
+    return between(interpolation_table(function, scale, zero_point, output_scale, output_zero_point, dtype=dtype))

@@ -8,7 +8,7 @@ import numpy as np
 
 from quantlib.numerics import Affine, round_half_away
 
-from .integer import QuantizedOperator
+from .integer import QuantizedOperator, per_tensor
 from .integer_table import interpolated, tabulated
 from .kernel import Array, Call, Kernel
 
@@ -92,9 +92,8 @@ def unary_kernel(function: Callable[[Array, Affine, Affine], Array]) -> Callable
     """
 
     def prepare(operator: QuantizedOperator) -> Kernel:
-        x, output = operator.operand(0), operator.output
-        _ = x.scale, output.scale  # there is one
-        before, after = x.parameters, output.parameters
+        x = operator.operand(0)
+        before, after = per_tensor(x, operator.output)
         look_up = tabulated(lambda values: function(values, before, after), x.dtype)
 
         def run(call: Call) -> Sequence[Array]:

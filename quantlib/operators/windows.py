@@ -140,3 +140,30 @@ def windows(padded: Array, axes: Sequence[Axis]) -> Array:
         return np.empty(shape, padded.dtype)
     # Unlike `as_strided`, this checks the bounds, and it is ten times as fast.
     return np.ndarray(shape, padded.dtype, buffer=padded, strides=(*moves, *taps, steps[-1]))
+
+
+def patches(
+    sample: Array, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: PaddingName
+) -> Array:
+    """What each place of a filter over a sample reads; zeros where that is padding.
+
+    Parameters
+    ----------
+    sample : ndarray
+        Shape ``[*spatial, channels]``.
+    kernel, strides, dilations : sequence of int
+        One per spatial axis.
+    padding : {"SAME", "VALID"}
+
+    Returns
+    -------
+    ndarray
+        Shape ``[*counts, *kernel, channels]``; elements of overlapping windows share memory.
+
+    Raises
+    ------
+    InvalidValue
+        If a size isn't positive, or no window fits.
+    """
+    axes = plan(sample.shape[:-1], kernel, strides, dilations, padding)
+    return windows(pad(sample, axes), axes)

@@ -3,14 +3,14 @@
 =========  =====================================================================================================
 runners    `Runner`, `NumpyRunner`, `LiteRTRunner`, `make_runner`
 samples    `Interface`, `Port`, `Tap`, `Array`, `interface_of`, `feed`, `samples`, `sample_count`
-tensors    `affine_of`, `folded`, `indices_of`
+tensors    `affine_of`, `folded`, `indices_of`; `quantized_operator`, `options_of`
 verbs      `calibrate`, `run`: over a whole data set
 =========  =====================================================================================================
 """
 
 from __future__ import annotations
 
-from .boundary import affine_of
+from .boundary import affine_of, options_of, quantized_operator
 from .calibrate import calibrate
 from .collect import make_runner
 from .data import sample_count, samples
@@ -34,6 +34,8 @@ __all__ = [
     "indices_of",
     "interface_of",
     "make_runner",
+    "options_of",
+    "quantized_operator",
     "run",
     "sample_count",
     "samples",

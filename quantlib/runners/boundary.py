@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from quantlib.errors import NotFound
 from quantlib.numerics import Affine, Granularity, PerAxis, PerBlock, PerTensor, element_type
-from quantlib.operators import Kernel, Operand, QuantizedOperator, integer_kernel, kernel
+from quantlib.operators import Kernel, Operand, QuantizedOperator, integer_kernel, kernel, row
 from quantlib.tflite import Model, Table, Tensor
 
 from .protocol import Array, indices_of
@@ -43,7 +43,6 @@ def kernel_of(
     g: int,
     operator: Table,
     name: str,
-    options: Table,
     *,
     runtime: str,
     constant: Callable[[int], Array | None],
@@ -60,8 +59,6 @@ def kernel_of(
     g : int
     operator : Table
     name : str
-    options : Table
-        With the schema's defaults where it has none.
     runtime : str
         Whose integer arithmetic.
     constant : callable
@@ -84,16 +81,69 @@ def kernel_of(
     quantized = [t for t in tensors if t.type in _NARROW and t.quantization is not None]
     if not quantized and name not in ("QUANTIZE", "DEQUANTIZE"):
         return kernel(name)
-    given = tuple(None if t is None else Operand(t.type, affine_of(t), constant(t.index)) for t in inputs)
-    results = tuple(Operand(t.type, affine_of(t)) for t in outputs if t is not None)
-    inner = tuple(_meaning(Tensor(model, g, i)) if i >= 0 else None for i in indices_of(operator.intermediates))
-    made = integer_kernel(QuantizedOperator(name, given, results, options, runtime, inner))
+    made_of = quantized_operator(model, g, operator, runtime=runtime, constant=constant)
+    made = integer_kernel(made_of)
     if made is not None:
         return made
-    reason = _refusal(name, operator, quantized, results)
+    reason = _refusal(name, operator, quantized, made_of.outputs)
     if reason is not None:
         raise NotFound(reason)
     return kernel(name)
+
+
+def quantized_operator(
+    model: Model, g: int, operator: Table, *, runtime: str, constant: Callable[[int], Array | None]
+) -> QuantizedOperator:
+    """Gather what an operator's integer kernel is made from.
+
+    Parameters
+    ----------
+    model : Model
+    g : int
+        Its subgraph.
+    operator : Table
+    runtime : str
+        Whose integer arithmetic.
+    constant : callable
+        Value of a tensor by its index, or None where it has none before a run.
+
+    Returns
+    -------
+    QuantizedOperator
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> model = ql.read(ql.demo.MODEL)
+    >>> operator = model.subgraphs[0].operators[0]
+    >>> found = quantized_operator(model, 0, operator, runtime="reference", constant=lambda index: None)
+    >>> found.name, [operand.type for operand in found.inputs]
+    ('CONV_2D', ['FLOAT32', 'FLOAT32', 'FLOAT32'])
+    """
+    inputs, outputs, inner = (
+        [Tensor(model, g, i) if i >= 0 else None for i in indices_of(vector)]
+        for vector in (operator.inputs, operator.outputs, operator.intermediates)
+    )
+    return QuantizedOperator(
+        model.operator_name(operator),
+        tuple(None if t is None else Operand(t.type, affine_of(t), constant(t.index)) for t in inputs),
+        tuple(Operand(t.type, affine_of(t)) for t in outputs if t is not None),
+        options_of(model, operator),
+        runtime,
+        tuple(None if t is None else _meaning(t) for t in inner),
+    )
+
+
+def options_of(model: Model, operator: Table) -> Table:
+    """Options of an operator, with the schema's defaults where it has none.
+
+    Parameters
+    ----------
+    model : Model
+    operator : Table
+    """
+    stored: Table | None = operator.builtin_options or operator.builtin_options_2
+    return Table(row(model.operator_name(operator)).options or "AddOptions") if stored is None else stored
 
 
 def _meaning(tensor: Tensor) -> Operand | None:

@@ -35,8 +35,9 @@ class NumpyRunner:
         Kernels for custom operators, by their code, or in place of ours. ``call.attributes["custom_options"]`` has
         the bytes of a custom operator's options.
     runtime : str
-        Whose arithmetic operators on integers have. ``reference``: every integer equals that of LiteRT's reference
-        kernels (resolver ``reference`` of `LiteRTRunner`).
+        Whose arithmetic operators on integers have: every integer equals that of LiteRT's reference kernels
+        (``reference``, resolver ``reference`` of `LiteRTRunner`), of its optimized ones (``builtin``), or of its
+        default interpreter (``xnnpack``, resolver ``default``), all on x86.
 
     Raises
     ------
@@ -96,6 +97,15 @@ class NumpyRunner:
             outputs = self.subgraph(self.interface.subgraph, fed, tap)
         # a result may be a view of an input, of a constant, or state
         return {port.name: np.array(v) for port, v in zip(self.interface.outputs, outputs, strict=True)}
+
+    def constant(self, g: int, index: int) -> Array | None:
+        """Value that operators read of a tensor that has one before a run: of the file, or computed from such.
+
+        None for other tensors, and for those of a subgraph that doesn't run.
+        """
+        program = self._programs.get(g)
+        value = None if program is None else program.constants.get(index)
+        return value if isinstance(value, np.ndarray) else None
 
     def reset(self) -> None:
         """Forget variables and recurrent state."""

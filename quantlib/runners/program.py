@@ -11,10 +11,10 @@ import numpy as np
 
 from quantlib.errors import InvalidModel, InvalidValue, NotFound, QuantlibError
 from quantlib.numerics import element_type
-from quantlib.operators import Call, Kernel, row
+from quantlib.operators import Call, Kernel
 from quantlib.tflite import Model, Table, Tensor, decode_flexbuffer
 
-from .boundary import kernel_of
+from .boundary import kernel_of, options_of
 from .control import CONTROL, Control, called
 from .protocol import Array, folded, indices_of, states_of
 
@@ -207,9 +207,7 @@ class _Maker:
 
     def _step(self, where: str, operator: Table, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Step:
         name = self.model.operator_name(operator)
-        options = operator.builtin_options or operator.builtin_options_2
-        if options is None:
-            options = Table(row(name).options or "AddOptions")
+        options = options_of(self.model, operator)
         function, control = self._kernel(operator, name, options, where)
         if control is not None:
             for target in called(name, options):
@@ -226,9 +224,7 @@ class _Maker:
         if name in CONTROL:
             return None, CONTROL[name]
         try:
-            found = kernel_of(
-                self.model, self.g, operator, name, options, runtime=self.runtime, constant=self._constant
-            )
+            found = kernel_of(self.model, self.g, operator, name, runtime=self.runtime, constant=self._constant)
         except QuantlibError as error:
             raise type(error)(f"{where}: {error}") from None
         if found is None:

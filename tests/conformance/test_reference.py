@@ -12,7 +12,7 @@ from quantlib.numerics import Affine, quantize
 from quantlib.runners import NumpyRunner
 from quantlib.tflite import read
 from tests.conformance.judge import assert_equal, samples
-from tests.conformance.table import MODES, rows
+from tests.conformance.table import FILE, MODES, rows
 from tests.runners.accuracy import BIG as SLOW
 from tests.runners.accuracy import tasks
 from tests.support.shared import SHARED, needs_shared
@@ -55,6 +55,14 @@ def test_random_samples(name: str) -> None:
 def test_a_sample_of_a_big_model(name: str) -> None:
     model = read(path_of(name))
     assert_equal(model, samples(model, 1))
+
+
+@pytest.mark.parametrize("runtime", ["builtin", "xnnpack"])
+@pytest.mark.parametrize("name", [*RUN, *BIG])
+def test_other_runtimes(name: str, runtime: str) -> None:
+    """Every tensor of a sample with LiteRT's own kernels, the outputs with its default interpreter."""
+    for row in rows(name, FILE, 1, runtime):
+        assert not row.fails, row.line()
 
 
 @pytest.mark.parametrize("name", [name for name in RUN if floating(name) in tasks()])

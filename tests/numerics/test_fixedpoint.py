@@ -140,6 +140,12 @@ class TestMultiply:
         expected = (x * mantissa + (1 << (30 - shift))) >> (31 - shift)
         assert multiply_by_quantized_multiplier(x, mantissa, shift, rounding="single") == expected
 
+    @given(st.integers(-(2**30), 2**30), MANTISSA, st.integers(-31, 0))
+    def test_upward(self, x: int, mantissa: int, shift: int) -> None:
+        high = (x * mantissa + (1 << 30)) >> 31
+        expected = (high + (1 << -shift >> 1)) >> -shift
+        assert multiply_by_quantized_multiplier(x, mantissa, shift, rounding="upward") == expected
+
     @given(st.integers(-(2**47), 2**47 - 1), MANTISSA, st.integers(-31, 0))
     def test_int64(self, x: int, mantissa: int, shift: int) -> None:
         reduced = (mantissa + (1 << 15)) >> 16 if mantissa < 0x7FFF0000 else 0x7FFF
@@ -152,6 +158,8 @@ class TestMultiply:
         assert multiply_by_quantized_multiplier(x, *pair).tolist() == [1, 1, 1, 2, 2, 0, -1, -1, -1, -2]
         single = multiply_by_quantized_multiplier(x, *pair, rounding="single")
         assert single.tolist() == [0, 1, 1, 1, 2, 0, 0, -1, -1, -1]
+        upward = multiply_by_quantized_multiplier(x, *pair, rounding="upward")
+        assert upward.tolist() == [1, 1, 1, 2, 2, 0, 0, 0, -1, -1]
 
     def test_a_multiplier_for_each_channel(self) -> None:
         x = np.arange(-6, 6).reshape(3, 4) * 1000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,20 @@ import numpy as np
 from quantlib.errors import InvalidValue
 
 from ..elementwise._checks import check_shapes
-from ..integer import IntegerKernel, alike, takes
+from ..integer import IntegerKernel, alike, per_tensor, takes
 from ..integer_table import tabulated_pairs
 from ..integer_unary import by_floats, real_kernel, unary_kernel
-from .integer_rectified import leaky_relu_integers, prelu_integers, rectify_integers
+from ..integer_xnnpack import of_bytes, reference_kernel, xnnpack
+from .integer_builtin import log_softmax_in_floats, logistic_by_scale, softmax_in_floats, tanh_by_scale
+from .integer_rectified import (
+    leaky_relu_integers,
+    leaky_relu_xnnpack,
+    leaky_xnnpack_multipliers,
+    prelu_integers,
+    rectify_integers,
+)
 from .integer_sigmoid import hard_swish_bytes, logistic_int16, tanh_int16
+from .integer_real import elu, gelu, gelu_tanh, logistic, logistic_double, tanh
 from .integer_softmax import log_softmax_bytes, softmax_bytes, softmax_int16
 
 if TYPE_CHECKING:
@@ -39,31 +47,6 @@ __all__ = [
 ]
 
 
-def _logistic(x: Array) -> Array:
-    with np.errstate(over="ignore"):
-        power = np.exp(-x.astype(np.float64)).astype(np.float32)
-    return np.asarray(np.float32(1) / (np.float32(1) + power))
-
-
-def _tanh(x: Array) -> Array:
-    return np.asarray(np.tanh(x.astype(np.float64)).astype(np.float32))
-
-
-def _elu(x: Array) -> Array:
-    return np.where(x < 0, np.expm1(np.minimum(x, 0).astype(np.float64)).astype(np.float32), x)
-
-
-def _gelu(x: Array) -> Array:
-    argument = (x * np.float32(-(0.5**0.5))).astype(np.float64).reshape(-1)
-    tail = np.array([math.erfc(v) for v in argument], np.float32).reshape(x.shape)
-    return np.asarray(np.float32(0.5) * x * tail)
-
-
-def _gelu_tanh(x: Array) -> Array:
-    inner = np.float32((2 / math.pi) ** 0.5) * (x + np.float32(0.044715) * x * x * x)
-    return np.asarray(np.float32(0.5) * x * (np.float32(1) + _tanh(inner)))
-
-
 def _fixed(operator: QuantizedOperator, scale: float, zero_points: Mapping[str, int], tolerance: float = 0.0) -> None:
     """Refuse an output that stands for other numbers than the kernel computes."""
     output = operator.output
@@ -81,17 +64,19 @@ _SHARES = MappingProxyType({"INT8": -128, "UINT8": 0, "INT16": 0})
 def _logistic_kernel(operator: QuantizedOperator) -> Kernel:
     if operator.output.type == "INT16":
         _fixed(operator, 1 / 32768, _SHARES)
-        return unary_kernel(lambda x, before, after: logistic_int16(x, float(before.scale.flat[0])))(operator)
+        of_int16 = logistic_by_scale if operator.runtime == "builtin" else logistic_int16
+        return unary_kernel(lambda x, before, after: of_int16(x, float(before.scale.flat[0])))(operator)
     # The zero point isn't looked at: other than that of 0 shifts the result.
     _fixed(operator, 1 / 256, {operator.output.type: operator.output.zero_point})
-    return unary_kernel(lambda x, before, after: by_floats(x, _logistic, before, after))(operator)
+    return real_kernel(logistic)(operator)
 
 
 def _tanh_kernel(operator: QuantizedOperator) -> Kernel:
     if operator.output.type == "INT16":
         _fixed(operator, 1 / 32768, _SHARES)
-        return unary_kernel(lambda x, before, after: tanh_int16(x, float(before.scale.flat[0])))(operator)
-    return unary_kernel(lambda x, before, after: by_floats(x, _tanh, before, after))(operator)
+        of_int16 = tanh_by_scale if operator.runtime == "builtin" else tanh_int16
+        return unary_kernel(lambda x, before, after: of_int16(x, float(before.scale.flat[0])))(operator)
+    return real_kernel(tanh)(operator)
 
 
 def _softmax_kernel(operator: QuantizedOperator) -> Kernel:
@@ -104,6 +89,9 @@ def _softmax_kernel(operator: QuantizedOperator) -> Kernel:
         x = call.operand(0)
         if x.dtype == np.int16:
             return (softmax_int16(x, scale, beta),)
+        if operator.runtime == "builtin":
+            to = operator.output
+            return (softmax_in_floats(x, scale, beta, float(to.scale), to.zero_point, dtype=dtype),)
         return (softmax_bytes(x, scale, beta, dtype=dtype),)
 
     return run
@@ -112,26 +100,27 @@ def _softmax_kernel(operator: QuantizedOperator) -> Kernel:
 def _log_softmax_kernel(operator: QuantizedOperator) -> Kernel:
     scale = float(operator.operand(0).scale)
     _fixed(operator, 16 / 256, {"INT8": 127, "UINT8": 255})
+    log_softmax = log_softmax_in_floats if operator.runtime == "builtin" else log_softmax_bytes
 
     def run(call: Call) -> Sequence[Array]:
-        return (log_softmax_bytes(call.operand(0), scale),)
+        return (log_softmax(call.operand(0), scale),)
 
     return run
 
 
 def _gelu_kernel(operator: QuantizedOperator) -> Kernel:
-    return real_kernel(_gelu_tanh if operator.options.approximate else _gelu)(operator)
+    return real_kernel(gelu_tanh if operator.options.approximate else gelu)(operator)
 
 
 def _leaky_relu_kernel(operator: QuantizedOperator) -> Kernel:
     alpha = operator.options.alpha
-    return unary_kernel(lambda x, before, after: leaky_relu_integers(x, before, after, alpha))(operator)
+    leaky_relu = leaky_relu_xnnpack if operator.runtime == "xnnpack" else leaky_relu_integers
+    return unary_kernel(lambda x, before, after: leaky_relu(x, before, after, alpha))(operator)
 
 
 def _prelu_kernel(operator: QuantizedOperator) -> Kernel:
-    x, alpha, output = operator.operand(0), operator.operand(1), operator.output
-    _ = x.scale, alpha.scale, output.scale  # there is one
-    before, slopes, after = x.parameters, alpha.parameters, output.parameters
+    x, alpha = operator.operand(0), operator.operand(1)
+    before, slopes, after = per_tensor(x, alpha, operator.output)
     look_up = tabulated_pairs(lambda a, b: prelu_integers(a, b, before, slopes, after), x.dtype, alpha.dtype)
 
     def run(call: Call) -> Sequence[Array]:
@@ -151,13 +140,28 @@ def _rectified(low: float, high: float) -> Callable[[QuantizedOperator], Kernel]
 
 _BYTES = ("INT8", "UINT8")
 
+
+def _leaky_is_taken_over(operator: QuantizedOperator) -> bool:
+    """Whether XNNPACK computes a LEAKY_RELU: of bytes, multipliers within 2**-8..2**7."""
+    if not of_bytes(operator):
+        return False
+    upper, lower = leaky_xnnpack_multipliers(
+        operator.operand(0).parameters, operator.output.parameters, operator.options.alpha
+    )
+    return bool(2.0**-8 <= upper <= 2.0**7 and -(2.0**7) + 2.0**-8 <= lower <= 2.0**7 and abs(lower) >= 2.0**-8)
+
+
+def _is_int8(operator: QuantizedOperator) -> bool:
+    return of_bytes(operator) and operator.output.type == "INT8"
+
+
 KERNELS: Mapping[str, Sequence[IntegerKernel]] = MappingProxyType(
     {
-        "ELU": alike(real_kernel(_elu), ("INT8",)),
+        "ELU": (xnnpack(_is_int8, reference_kernel(elu)), *alike(real_kernel(elu), ("INT8",))),
         "GELU": alike(_gelu_kernel),
         "HARD_SWISH": alike(unary_kernel(hard_swish_bytes), _BYTES),
-        "LEAKY_RELU": alike(_leaky_relu_kernel),
-        "LOGISTIC": alike(_logistic_kernel),
+        "LEAKY_RELU": (xnnpack(_leaky_is_taken_over, _leaky_relu_kernel), *alike(_leaky_relu_kernel)),
+        "LOGISTIC": (xnnpack(of_bytes, reference_kernel(logistic_double)), *alike(_logistic_kernel)),
         "LOG_SOFTMAX": alike(_log_softmax_kernel, _BYTES),
         "PRELU": alike(_prelu_kernel, _BYTES),
         "RELU": alike(_rectified(0, np.inf)),
@@ -168,6 +172,6 @@ KERNELS: Mapping[str, Sequence[IntegerKernel]] = MappingProxyType(
             *alike(_softmax_kernel),
             IntegerKernel(takes(("INT8",), to=("INT16",)), _softmax_kernel),
         ),
-        "TANH": alike(_tanh_kernel),
+        "TANH": (xnnpack(of_bytes, reference_kernel(tanh)), *alike(_tanh_kernel)),
     }
 )

@@ -8,6 +8,9 @@ import numpy as np
 
 from quantlib.numerics import Affine, multiply_by_quantized_multiplier, quantize_multiplier, round_half_away
 
+from ..integer_values import less_zero_point, scale_of, stored, zero_point_of
+from ..integer_xnnpack import times_256
+
 if TYPE_CHECKING:
     from ..kernel import Array
 
@@ -39,16 +42,26 @@ def rectify_integers(x: Array, before: Affine, after: Affine, low: float, high: 
     >>> rectify_integers(np.array([-4, 5, 90], np.int8), Affine("INT8", 0.1), Affine("INT8", 0.05, -128), 0, 6)
     array([-128, -118,   -8], dtype=int8)
     """
-    scale, zero_point = np.float32(after.scale.flat[0]), int(after.zero_point.flat[0])
+    scale, zero_point = scale_of(after), zero_point_of(after)
     least, greatest = after.qmin, after.qmax
     if np.isfinite(low):
         least = max(least, zero_point + int(round_half_away(np.float32(low) / scale)))
     if np.isfinite(high):
         greatest = min(greatest, zero_point + int(round_half_away(np.float32(high) / scale)))
-    real = np.float32(before.scale.flat[0]) / scale
-    centered = x.astype(np.int64) - before.zero_point.flat[0]
-    values = multiply_by_quantized_multiplier(centered, *quantize_multiplier(real)).astype(np.int64) + zero_point
-    return np.minimum(np.maximum(values, least), greatest).astype(after.type.storage)
+    real = rectifier_multiplier(before, after)
+    steps = multiply_by_quantized_multiplier(less_zero_point(x, before), *quantize_multiplier(real))
+    return stored(steps, after, (least, greatest))
+
+
+def rectifier_multiplier(before: Affine, after: Affine) -> np.float32:
+    """Real multiplier of what isn't below zero."""
+    return np.float32(scale_of(before) / scale_of(after))
+
+
+def leaky_multipliers(before: Affine, after: Affine, alpha: float) -> tuple[np.float32, np.float32]:
+    """Real multipliers of what isn't below zero, and of what is."""
+    below = np.float32(np.float32(scale_of(before) * np.float32(alpha)) / scale_of(after))
+    return rectifier_multiplier(before, after), below
 
 
 def leaky_relu_integers(x: Array, before: Affine, after: Affine, alpha: float) -> Array:
@@ -78,10 +91,29 @@ def leaky_relu_integers(x: Array, before: Affine, after: Affine, alpha: float) -
     >>> leaky_relu_integers(np.array([-40, 5], np.int8), Affine("INT8", 0.1), Affine("INT8", 0.05, 3), 0.2)
     array([-13,  13], dtype=int8)
     """
-    scale, target = _scale(before), _scale(after)
-    values = x.astype(np.int64) - before.zero_point.flat[0]
-    below = np.float32(np.float32(scale * np.float32(alpha)) / target)
-    return _either(values, values, (scale / target, below), after)
+    values = less_zero_point(x, before)
+    return _either(values, values, leaky_multipliers(before, after, alpha), after)
+
+
+def leaky_xnnpack_multipliers(before: Affine, after: Affine, alpha: float) -> tuple[np.float32, np.float32]:
+    """Real multipliers of what is above zero, and of what isn't, as XNNPACK computes them in float32."""
+    upper = rectifier_multiplier(before, after)
+    return upper, np.float32(upper * np.float32(alpha))
+
+
+def leaky_relu_xnnpack(x: Array, before: Affine, after: Affine, alpha: float) -> Array:
+    """Leaky rectifier of bytes as XNNPACK computes it: multipliers have eight bits after the point, see `times_256`.
+
+    Parameters and result are those of `leaky_relu_integers`; `x` is int8 or uint8.
+
+    Examples
+    --------
+    >>> leaky_relu_xnnpack(np.array([-40, 5], np.int8), Affine("INT8", 0.1), Affine("INT8", 0.05, 3), 0.2)
+    array([-13,  13], dtype=int8)
+    """
+    values = less_zero_point(x, before)
+    upper, lower = (times_256(values, real) for real in leaky_xnnpack_multipliers(before, after, alpha))
+    return stored(np.where(values > 0, upper, lower), after)
 
 
 def prelu_integers(x: Array, alpha: Array, before: Affine, slopes: Affine, after: Affine) -> Array:
@@ -114,11 +146,9 @@ def prelu_integers(x: Array, alpha: Array, before: Affine, slopes: Affine, after
     >>> prelu_integers(np.array([-40, 5], np.int8), np.array([5, 5], np.int8), tenth, tenth, tenth)
     array([-20,   5], dtype=int8)
     """
-    scale, target = _scale(before), _scale(after)
-    values = x.astype(np.int64) - before.zero_point.flat[0]
-    products = values * (alpha.astype(np.int64) - slopes.zero_point.flat[0])
-    below = np.float32(np.float32(scale * _scale(slopes)) / target)
-    return _either(values, products, (scale / target, below), after)
+    values = less_zero_point(x, before)
+    products = values * less_zero_point(alpha, slopes)
+    return _either(values, products, leaky_multipliers(before, after, float(scale_of(slopes))), after)
 
 
 def _either(values: Array, below: Array, reals: tuple[np.float32, np.float32], after: Affine) -> Array:
@@ -127,9 +157,4 @@ def _either(values: Array, below: Array, reals: tuple[np.float32, np.float32], a
     # a negative multiplier, of a negative slope, is that of the opposite number
     lower = multiply_by_quantized_multiplier(below, *quantize_multiplier(abs(reals[1])))
     signed = -lower.astype(np.int64) if reals[1] < 0 else lower
-    steps = np.where(values >= 0, upper, signed) + after.zero_point.flat[0]
-    return np.asarray(np.clip(steps, after.qmin, after.qmax).astype(after.type.storage))
-
-
-def _scale(affine: Affine) -> np.float32:
-    return np.float32(affine.scale.flat[0])
+    return stored(np.where(values >= 0, upper, signed), after)

@@ -16,6 +16,7 @@ from quantlib.numerics import (
 )
 
 from ..integer_table import exponent_of
+from ..integer_values import less_zero_point, scale_of, stored
 
 if TYPE_CHECKING:
     from ..kernel import Array
@@ -130,7 +131,7 @@ def hard_swish_bytes(x: Array, before: Affine, after: Affine) -> Array:
     >>> hard_swish_bytes(np.array([-40, 0, 20, 60], np.int8), Affine("INT8", 0.1), Affine("INT8", 0.1))
     array([ 0,  0, 17, 60], dtype=int8)
     """
-    scale, target = np.float32(before.scale.flat[0]), np.float32(after.scale.flat[0])
+    scale, target = scale_of(before), scale_of(after)
     fine = np.float32(1 / 128) * scale
     mantissa, exponent = _half(fine / target)
     if exponent > 0:
@@ -138,7 +139,7 @@ def hard_swish_bytes(x: Array, before: Affine, after: Affine) -> Array:
             f"HARD_SWISH from a scale of {scale} to {target}: {fine} or more is required of the second"
         )
     gate_mantissa, gate_exponent = _half(fine / np.float32(3 / 32768))
-    values = (x.astype(np.int64) - before.zero_point.flat[0]) << 7
+    values = less_zero_point(x, before) << 7
     values = values.astype(np.int16).astype(np.int64)
     outward = saturating_rounding_doubling_high_mul(values, mantissa, bits=16).astype(np.int64)
     gate = _saturated(values << max(gate_exponent - 1, 0))
@@ -149,8 +150,7 @@ def hard_swish_bytes(x: Array, before: Affine, after: Affine) -> Array:
     gate = (gate + (1 << 15)) >> 1
     product = gate * outward
     product = np.sign(product) * (np.abs(product) >> 15)
-    result = rounding_divide_by_pot(product, -exponent).astype(np.int64) + after.zero_point.flat[0]
-    return np.asarray(np.clip(result, after.qmin, after.qmax).astype(after.type.storage))
+    return stored(rounding_divide_by_pot(product, -exponent), after)
 
 
 def _half(multiplier: np.float32) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,12 @@ from quantlib.numerics import (
 )
 
 from ..integer_functions import logarithm
-from ..integer_table import interpolated
+from ..integer_table import between, interpolation_table
 
 if TYPE_CHECKING:
     from typing import Any
+
+    import numpy.typing as npt
 
     from ..kernel import Array
 
@@ -66,7 +69,7 @@ def softmax_bytes(x: Array, scale: float, beta: float = 1.0, *, dtype: Any = Non
     limits = np.iinfo(x.dtype if dtype is None else dtype)
     if x.size == 0:
         return np.empty(x.shape, limits.dtype)
-    exps, least = _exponentials(float(np.float32(scale)), float(np.float32(beta)))
+    exps, least = exponentials(float(np.float32(scale)), float(np.float32(beta)))
     below = x.max(axis=-1, keepdims=True).astype(np.int64) - x
     terms = rounding_divide_by_pot(exps, _SUM).astype(np.int64)
     sums = np.asarray(np.where(below <= least, terms[below], 0).sum(axis=-1, keepdims=True))
@@ -118,7 +121,7 @@ def log_softmax_bytes(x: Array, scale: float) -> Array:
     return np.where(below < np.minimum(least + 1, limit), result, limits.min).astype(x.dtype)
 
 
-def _exponentials(scale: float, beta: float) -> tuple[Array, int]:
+def exponentials(scale: float, beta: float) -> tuple[Array, int]:
     """Raw exponentials of -255 * scale * beta ... 0, and the largest difference that isn't taken for infinite."""
     raw, least, *_ = _differences(scale, beta)
     return exp_on_negative_values(raw, _DIFFERENCE), least
@@ -134,6 +137,28 @@ def _differences(scale: float, beta: float) -> tuple[Array, int, int, int]:
     differences = -np.minimum(np.arange(256), radius)
     raw = multiply_by_quantized_multiplier(differences, mantissa, np.minimum(shift, 30)).astype(np.int64)
     return raw, radius, int(mantissa), int(shift)
+
+
+@cache
+def softmax_tables() -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    """Tables of ``exp(x)`` from -10 to 0, and of ``1 / (1 + x)`` from 0 to 1, see `interpolation_table`.
+
+    Examples
+    --------
+    >>> [table[[0, 256, 512]].tolist() for table in softmax_tables()]
+    [[2, 221, 32767], [32767, 21845, 16384]]
+    """
+    span = 65535.0
+    exponentials = interpolation_table(np.exp, 10 / span, 32767, 2 / span)
+    reciprocals = interpolation_table(lambda v: 1 / (1 + v), 1 / span, -32768, 2 / span)
+    for table in (exponentials, reciprocals):
+        table.flags.writeable = False
+    return exponentials, reciprocals
+
+
+def softmax_multiplier(scale: float, beta: float) -> np.float64:
+    """Real multiplier of differences, to steps of 10 / 65535."""
+    return np.float64(np.float64(np.float32(scale) * np.float32(beta)) / (10.0 / 65535.0))
 
 
 def softmax_int16(x: Array, scale: float, beta: float = 1.0) -> Array:
@@ -165,10 +190,8 @@ def softmax_int16(x: Array, scale: float, beta: float = 1.0) -> Array:
     """
     if x.size == 0:
         return np.empty(x.shape, np.int16)
-    span = 65535.0
-    exps = interpolated(np.exp, 10 / span, 32767, 2 / span)
-    inverse = interpolated(lambda v: 1 / (1 + v), 1 / span, -32768, 2 / span)
-    real = np.float64(np.float32(scale) * np.float32(beta)) / (10.0 / 65535.0)
+    exps, inverse = map(between, softmax_tables())
+    real = softmax_multiplier(scale, beta)
     below = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
     scaled = multiply_by_quantized_multiplier(below, *quantize_multiplier(real)).astype(np.int64)
     terms = exps(np.clip(scaled + 32767, -32768, 32767)).astype(np.int64)

@@ -102,6 +102,15 @@ def depthwise_convolve_hybrid(
     (``DepthwiseConvHybridPerChannel`` in ``tflite/kernels/internal/reference/integer_ops/depthwise_conv.h``). Every
     float equals LiteRT's. Parameters, result and errors are those of `convolve_hybrid`; the filters have the shape
     ``[1, kernel height, kernel width, channels * multiplier]``.
+
+    Examples
+    --------
+    >>> x = np.array([1, 2, 3], np.float32).reshape(1, 1, 3, 1)
+    >>> filters, scales = np.array([1, 2, -1, 3], np.float32).reshape(1, 1, 2, 2), np.array([0.5, 0.25], np.float32)
+    >>> window = {"strides": (1, 1), "dilations": (1, 1), "padding": "VALID"}
+    >>> depthwise_convolve_hybrid(x, filters, scales, **window)[0, 0]
+    array([[-0.5 ,  2.  ],
+           [-0.5 ,  3.25]], dtype=float32)
     """
     values, sample_scales = _quantized(x, filters, asymmetric=True)
     sums = depthwise_convolve(values, filters, strides=strides, dilations=dilations, padding=padding)

@@ -12,15 +12,19 @@ from quantlib.numerics import (
     Affine,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
-    rounding_divide_by_pot,
 )
 
-from ..integer import IntegerKernel, alike, takes
+from ..integer import IntegerKernel, alike, per_tensor, takes
 from ..integer_requantize import activation_range
 from ..integer_table import exponent_of, tabulated_pairs
+from ..integer_values import less_zero_point, scale_of, stored
+from ..integer_xnnpack import xnnpack
 from ._checks import check_shapes
+from .integer_builtin import adder
 from .integer_pairs import COMPARISONS, compare_integers, divide_integers, squared_difference_integers
+from .integer_sums import add_integers, add_shifted
 from .integer_unary import UNARY
+from .integer_xnnpack import add_xnnpack, multiply_xnnpack, product_is_taken_over, sum_is_taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,93 +35,9 @@ if TYPE_CHECKING:
     Function = Callable[[Array, Array], Array]
 
 
-def _scale(affine: Affine) -> np.float32:
-    return np.float32(affine.scale.flat[0])
-
-
-def _point(affine: Affine) -> int:
-    return int(affine.zero_point.flat[0])
-
-
-def _wide(x: Array, affine: Affine) -> Array:
-    return x.astype(np.int64) - _point(affine)
-
-
-def _finish(values: Array, output: Affine, activation: int) -> Array:
-    low, high = activation_range(activation, output)
-    return np.asarray(np.clip(values.astype(np.int64) + _point(output), low, high).astype(output.type.storage))
-
-
-def add_integers(
-    a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, subtract: bool = False, activation: int = 0
-) -> Array:
-    """Sum or difference of quantized arrays.
-
-    Both are shifted to the left (20 bits, for INT16 15), scaled by ``scale / (2 * larger scale)``, added, and
-    scaled to the output (``tflite/kernels/add.cc``, ``sub.cc``).
-
-    Parameters
-    ----------
-    a, b : ndarray
-        int8, uint8 or int16; they broadcast.
-    first, second, output : Affine
-        Of `a`, of `b`, of the result; one scale each.
-    subtract : bool
-    activation : int
-        ``ActivationFunctionType``.
-
-    Returns
-    -------
-    ndarray
-        Of the storage dtype of `output`.
-
-    Raises
-    ------
-    InvalidValue
-        If the output's scale is so small that its multiplier would be 1 or more: ADD refuses it, SUB shifts by a
-        negative number.
-    """
-    shift = 15 if output.type.bits == 16 else 20
-    twice = np.float64(2 * max(_scale(first), _scale(second)))
-    reals = np.array([_scale(first) / twice, _scale(second) / twice])
-    last = float(twice / np.float64(np.float32(1 << shift) * _scale(output)))
-    if not last < 1:
-        raise InvalidValue(
-            f"an output scale of {_scale(output):.6g}: more than {twice / (1 << shift):.6g} is required"
-        )
-    mantissas, shifts = quantize_multiplier(reals)
-    one, other = (
-        multiply_by_quantized_multiplier(_wide(x, affine) << shift, mantissas[i], shifts[i]).astype(np.int64)
-        for i, (x, affine) in enumerate(((a, first), (b, second)))
-    )
-    total = one - other if subtract else one + other
-    return _finish(multiply_by_quantized_multiplier(total, *quantize_multiplier(last)), output, activation)
-
-
-def add_shifted(
-    a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, subtract: bool = False, activation: int = 0
-) -> Array:
-    """Sum or difference of INT16 arrays whose scales are powers of two, by shifts alone.
-
-    One of them has the scale of the output, and the other one is divided by a power of two, rounded half away from
-    zero. A sum beyond 16 bits saturates. Parameters and result are those of `add_integers`.
-
-    Raises
-    ------
-    InvalidValue
-        If no operand has the output's scale, or one has a larger one.
-    """
-    scales = [_scale(x) for x in (first, second, output)]
-    exponents = [exponent_of(s) for s in scales]
-    right = [exponents[2] - e for e in exponents[:2] if e is not None and exponents[2] is not None]
-    if len(right) != 2 or 0 not in right or min(right) < 0:
-        raise InvalidValue(
-            f"scales {scales[0]} and {scales[1]} to {scales[2]}: powers of two, of which one equals the output's and "
-            "none is above it, are required"
-        )
-    one, other = (rounding_divide_by_pot(x, r).astype(np.int64) for x, r in zip((a, b), right, strict=True))
-    total = np.clip(one - other if subtract else one + other, -(1 << 15), (1 << 15) - 1)
-    return _finish(total, output, activation)
+def product_multiplier(first: Affine, second: Affine, output: Affine) -> np.float32:
+    """Real multiplier of a product, in float32."""
+    return np.float32(np.float32(scale_of(first) * scale_of(second)) / scale_of(output))
 
 
 def multiply_integers(
@@ -132,21 +52,27 @@ def multiply_integers(
     InvalidValue
         If the multiplier isn't finite.
     """
-    real = np.float32(np.float32(_scale(first) * _scale(second)) / _scale(output))
-    product = _wide(a, first) * _wide(b, second)
+    real = product_multiplier(first, second, output)
+    product = less_zero_point(a, first) * less_zero_point(b, second)
     # INT16 zero points are 0, so that only the product of two least numbers is near the end of 32 bits
-    scaled = multiply_by_quantized_multiplier(product.astype(np.int32), *quantize_multiplier(real))
-    return _finish(scaled, output, activation)
+    steps = multiply_by_quantized_multiplier(product.astype(np.int32), *quantize_multiplier(real))
+    return stored(steps, output, activation_range(activation, output))
+
+
+def shifts_alone(operator: QuantizedOperator) -> bool:
+    """Whether a sum is that of `add_shifted`: of INT16 values, its options say so, and scales are powers of two."""
+    affines = (operator.operand(0).parameters, operator.operand(1).parameters, operator.output.parameters)
+    asked = operator.output.type == "INT16" and operator.options.pot_scale_int16
+    return bool(asked) and all(exponent_of(scale_of(a)) is not None for a in affines)
 
 
 def _adder(subtract: bool) -> Callable[[QuantizedOperator], Kernel]:
     def prepare(operator: QuantizedOperator) -> Kernel:
         activation = operator.options.fused_activation_function
-        first, second = operator.operand(0).parameters, operator.operand(1).parameters
-        output = operator.output.parameters
-        shifts = operator.output.type == "INT16" and operator.options.pot_scale_int16
-        shifts = shifts and all(exponent_of(_scale(a)) is not None for a in (first, second, output))
-        add = add_shifted if shifts else add_integers
+        first, second, output = _ends(operator)
+        add = add_shifted if shifts_alone(operator) else add_integers
+        if operator.runtime == "xnnpack":
+            add = add_xnnpack
 
         def function(a: Array, b: Array) -> Array:
             return add(a, b, first, second, output, subtract=subtract, activation=activation)
@@ -157,15 +83,15 @@ def _adder(subtract: bool) -> Callable[[QuantizedOperator], Kernel]:
 
 
 def _multiplier(operator: QuantizedOperator) -> Kernel:
-    first, second, output = (o.parameters for o in (operator.operand(0), operator.operand(1), operator.output))
+    first, second, output = _ends(operator)
     activation = operator.options.fused_activation_function
-    return _kernel(operator, lambda a, b: multiply_integers(a, b, first, second, output, activation=activation))
+    multiply = multiply_xnnpack if operator.runtime == "xnnpack" else multiply_integers
+    return _kernel(operator, lambda a, b: multiply(a, b, first, second, output, activation=activation))
 
 
 def _divider(operator: QuantizedOperator) -> Kernel:
-    b = operator.operand(1)
-    first, second, output = (o.parameters for o in (operator.operand(0), b, operator.output))
-    activation, zero_point = operator.options.fused_activation_function, b.zero_point
+    first, second, output = _ends(operator)
+    activation, zero_point = operator.options.fused_activation_function, operator.operand(1).zero_point
     kernel = _kernel(operator, lambda a, b: divide_integers(a, b, first, second, output, activation=activation))
 
     def run(call: Call) -> Sequence[Array]:
@@ -177,20 +103,23 @@ def _divider(operator: QuantizedOperator) -> Kernel:
 
 
 def _squarer(operator: QuantizedOperator) -> Kernel:
-    first, second, output = (o.parameters for o in (operator.operand(0), operator.operand(1), operator.output))
+    first, second, output = _ends(operator)
     return _kernel(operator, lambda a, b: squared_difference_integers(a, b, first, second, output))
 
 
 def _comparer(operator: QuantizedOperator) -> Kernel:
-    first, second = operator.operand(0).parameters, operator.operand(1).parameters
-    return _kernel(operator, lambda a, b: compare_integers(operator.name, a, b, first, second), scaled=False)
+    first, second = per_tensor(operator.operand(0), operator.operand(1))
+    return _kernel(operator, lambda a, b: compare_integers(operator.name, a, b, first, second))
 
 
-def _kernel(operator: QuantizedOperator, function: Function, *, scaled: bool = True) -> Kernel:
+def _ends(operator: QuantizedOperator) -> tuple[Affine, ...]:
+    """Of both operands and the output."""
+    return per_tensor(operator.operand(0), operator.operand(1), operator.output)
+
+
+def _kernel(operator: QuantizedOperator, function: Function) -> Kernel:
     """Make a kernel of a function of two arrays: a table for 8 bits, the function itself for more."""
     first, second = operator.operand(0), operator.operand(1)
-    for operand in (first, second, operator.output)[: 3 if scaled else 2]:
-        _ = operand.scale  # there is one
     if first.type != "INT16":
         function = tabulated_pairs(function, first.dtype, second.dtype)
 
@@ -202,16 +131,28 @@ def _kernel(operator: QuantizedOperator, function: Function, *, scaled: bool = T
     return run
 
 
+def _is_scaled_sum(operator: QuantizedOperator) -> bool:
+    """Whether a sum is one of INT16 values that are scaled, not shifted alone."""
+    return takes(("INT16",), to=("INT16",))(operator) and not shifts_alone(operator)
+
+
+_BYTES = ("INT8", "UINT8")
+
 KERNELS: Mapping[str, Sequence[IntegerKernel]] = MappingProxyType(
     {
         **UNARY,
         **dict.fromkeys(
-            COMPARISONS, tuple(IntegerKernel(takes((kind,), to=("BOOL",)), _comparer) for kind in ("INT8", "UINT8"))
+            COMPARISONS, tuple(IntegerKernel(takes((kind,), to=("BOOL",)), _comparer) for kind in _BYTES)
         ),
-        "ADD": alike(_adder(False)),
+        "ADD": (
+            xnnpack(sum_is_taken_over, _adder(False)),
+            *alike(adder, _BYTES, runtimes=("builtin",)),
+            IntegerKernel(_is_scaled_sum, adder, ("builtin",)),
+            *alike(_adder(False)),
+        ),
         "DIV": alike(_divider),
-        "MUL": alike(_multiplier),
+        "MUL": (xnnpack(product_is_taken_over, _multiplier), *alike(_multiplier)),
         "SQUARED_DIFFERENCE": alike(_squarer, ("INT8",)),
-        "SUB": alike(_adder(True)),
+        "SUB": (xnnpack(sum_is_taken_over, _adder(True)), *alike(_adder(True))),
     }
 )

@@ -17,6 +17,7 @@ from quantlib.numerics import (
 )
 
 from ..integer_requantize import activation_range
+from ..integer_values import less_zero_point, scale_of, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,17 +65,16 @@ def divide_integers(
     >>> divide_integers(np.array([60, -60, 1], np.int8), np.array([30, 20, 100], np.int8), one, one, ten)
     array([ 20, -30, 127], dtype=int8)
     """
-    real = np.float32(_scale(first) / np.float32(_scale(second) * _scale(output)))
+    real = np.float32(scale_of(first) / np.float32(scale_of(second) * scale_of(output)))
     mantissa, shift = quantize_multiplier(real)
-    divisor = _wide(b, second)
-    dividend = np.where(divisor < 0, -1, 1) * _wide(a, first)
+    divisor = less_zero_point(b, second)
+    dividend = np.where(divisor < 0, -1, 1) * less_zero_point(a, first)
     inverse, bits = reciprocal(np.maximum(np.abs(divisor), 1), 31)
     room = _sign_bits(dividend)
     quotient = saturating_rounding_doubling_high_mul(dividend << room, inverse)
     scaled = saturating_rounding_doubling_high_mul(quotient, mantissa)
     steps = _divided_as_on_x86(scaled.astype(np.int64), bits.astype(np.int64) + room - int(shift))
-    low, high = activation_range(activation, output)
-    return np.asarray(np.clip(steps + _point(output), low, high).astype(output.type.storage))
+    return stored(steps, output, activation_range(activation, output))
 
 
 def _divided_as_on_x86(x: Array, exponent: Array) -> Array:
@@ -117,21 +117,21 @@ def squared_difference_integers(a: Array, b: Array, first: Affine, second: Affin
     >>> squared_difference_integers(np.array([3, 4], np.int8), np.array([1, 9], np.int8), same, same, same)
     array([ 2, 13], dtype=int8)
     """
-    twice = np.float64(np.float32(2) * max(_scale(first), _scale(second)))
-    last = float(twice * twice / np.float64(np.float32(1 << (2 * _SUBTRACTED)) * _scale(output)))
+    twice = np.float64(np.float32(2) * max(scale_of(first), scale_of(second)))
+    last = float(twice * twice / np.float64(np.float32(1 << (2 * _SUBTRACTED)) * scale_of(output)))
     if not 0 < last < 1:
         raise InvalidValue(
-            f"an output scale of {_scale(output):.6g}: more than {twice * twice / (1 << 14):.6g} is required"
+            f"an output scale of {scale_of(output):.6g}: more than {twice * twice / (1 << 14):.6g} is required"
         )
     one, other = (
         multiply_by_quantized_multiplier(
-            _wide(x, affine) << _SUBTRACTED, *quantize_multiplier(np.float64(_scale(affine)) / twice)
+            less_zero_point(x, affine) << _SUBTRACTED, *quantize_multiplier(np.float64(scale_of(affine)) / twice)
         ).astype(np.int64)
         for x, affine in ((a, first), (b, second))
     )
     square = ((one - other) ** 2).astype(np.int32)
     steps = multiply_by_quantized_multiplier(square, *quantize_multiplier(last)).astype(np.int64)
-    return np.clip(steps + _point(output), output.qmin, output.qmax).astype(output.type.storage)
+    return stored(steps, output)
 
 
 #: What compares two numbers.
@@ -178,26 +178,14 @@ def compare_integers(operation: str, a: Array, b: Array, first: Affine, second: 
     >>> compare_integers("LESS", a, b, Affine("INT8", 0.5), Affine("INT8", 0.25))
     array([False, False])
     """
-    largest = max(_scale(first), _scale(second))
+    largest = max(scale_of(first), scale_of(second))
     if not largest < 1:
         raise InvalidValue(f"{operation} of integers with a scale of {largest:.6g}: less than 1 is required")
     one, other = (
-        multiply_by_quantized_multiplier(_wide(x, affine) << _COMPARED, *quantize_multiplier(_scale(affine)))
-        for x, affine in ((a, first), (b, second))
+        multiply_by_quantized_multiplier(less_zero_point(x, of) << _COMPARED, *quantize_multiplier(scale_of(of)))
+        for x, of in ((a, first), (b, second))
     )
     return np.asarray(COMPARISONS[operation](one, other))
-
-
-def _scale(affine: Affine) -> np.float32:
-    return np.float32(affine.scale.flat[0])
-
-
-def _point(affine: Affine) -> int:
-    return int(affine.zero_point.flat[0])
-
-
-def _wide(x: Array, affine: Affine) -> Array:
-    return np.asarray(x.astype(np.int64) - _point(affine))
 
 
 def _sign_bits(x: Array) -> Array:

@@ -13,6 +13,7 @@ from quantlib.numerics import Affine, multiply_by_quantized_multiplier, quantize
 from ..integer import alike
 from ..integer_functions import inverse_sqrt_multiplier
 from ..integer_unary import by_floats, by_steps, real_kernel, unary_kernel
+from ..integer_values import less_zero_point, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,11 +45,11 @@ def absolute_integers(x: Array, before: Affine, after: Affine) -> Array:
     >>> absolute_integers(np.array([-3, 1, 4], np.int8), Affine("INT8", 0.5, 1), Affine("INT8", 0.25, -128))
     array([-120, -128, -122], dtype=int8)
     """
-    values = np.abs(_centered(x, before))
+    values = np.abs(less_zero_point(x, before))
     if before.scale.flat[0] != after.scale.flat[0]:
         real = np.float32(before.scale.flat[0]) / np.float32(after.scale.flat[0])
         values = multiply_by_quantized_multiplier(values, *quantize_multiplier(real)).astype(np.int64)
-    return _clipped(values + after.zero_point.flat[0], after)
+    return stored(values, after)
 
 
 def square_root_integers(x: Array, before: Affine, after: Affine) -> Array:
@@ -61,9 +62,9 @@ def square_root_integers(x: Array, before: Affine, after: Affine) -> Array:
     >>> square_root_integers(np.array([2, 4, 99], np.int8), Affine("INT8", 1), Affine("INT8", 0.5))
     array([ 2,  4, 19], dtype=int8)
     """
-    real = np.float32(before.scale.flat[0]) * np.maximum(_centered(x, before), 0).astype(np.float32)
+    real = np.float32(before.scale.flat[0]) * np.maximum(less_zero_point(x, before), 0).astype(np.float32)
     steps = np.trunc(np.sqrt(real) / np.float32(after.scale.flat[0]))
-    return _clipped(np.minimum(steps, 1 << 30).astype(np.int64) + after.zero_point.flat[0], after)
+    return stored(steps, after)
 
 
 def rsqrt_bytes(x: Array, before: Affine, after: Affine) -> Array:
@@ -81,19 +82,24 @@ def rsqrt_bytes(x: Array, before: Affine, after: Affine) -> Array:
     >>> rsqrt_bytes(np.array([0, 1, 4, 100], np.int8), Affine("INT8", 1), Affine("INT8", 0.01))
     array([127, 100,  50,  10], dtype=int8)
     """
-    values = np.maximum(_centered(x, before), 0)
+    values = np.maximum(less_zero_point(x, before), 0)
     root = np.sqrt(np.float32(before.scale.flat[0])) * np.float32(after.scale.flat[0])
     mantissa, shift = quantize_multiplier(1 / np.float64(root))
     inverse, places = inverse_sqrt_multiplier(values)
     fine = multiply_by_quantized_multiplier(np.ones_like(values), inverse, places + _ROOM)
     steps = multiply_by_quantized_multiplier(fine, mantissa, shift - _ROOM).astype(np.int64)
-    return np.where(values == 0, x.dtype.type(after.qmax), _clipped(steps + after.zero_point.flat[0], after))
+    return np.where(values == 0, x.dtype.type(after.qmax), stored(steps, after))
 
 
 def rsqrt_int16(x: Array, before: Affine, after: Affine) -> Array:
     """Reciprocals of square roots of INT16 values, by a table, see `by_steps`; of zero, the greatest integer.
 
     Parameters and result are those of `absolute_integers`; negative numbers are taken for zero.
+
+    Examples
+    --------
+    >>> rsqrt_int16(np.array([400, 10000], np.int16), Affine("INT16", 0.01), Affine("INT16", 0.001))
+    array([501, 100], dtype=int16)
     """
     greatest = np.float32(32767) * np.float32(after.scale.flat[0])
 
@@ -124,17 +130,10 @@ def logarithm_integers(x: Array, before: Affine, after: Affine) -> Array:
     return by_floats(x, function, before, after)
 
 
-def _exponential(real: Array) -> Array:
+def exponential(real: Array) -> Array:
+    """``exp(real)``, float32, rounded once from float64."""
     with np.errstate(over="ignore"):
         return np.asarray(np.exp(real.astype(np.float64)).astype(np.float32))
-
-
-def _centered(x: Array, affine: Affine) -> Array:
-    return np.asarray(x.astype(np.int64) - affine.zero_point.flat[0])
-
-
-def _clipped(values: Array, affine: Affine) -> Array:
-    return np.clip(values, affine.qmin, affine.qmax).astype(affine.type.storage)
 
 
 def _of_positive(
@@ -164,7 +163,7 @@ _WORDS = ("INT8", "INT16")
 UNARY: Mapping[str, Sequence[IntegerKernel]] = MappingProxyType(
     {
         "ABS": alike(unary_kernel(absolute_integers), _WORDS),
-        "EXP": alike(real_kernel(_exponential), _WORDS),
+        "EXP": alike(real_kernel(exponential), _WORDS),
         "LOG": alike(unary_kernel(logarithm_integers), _WORDS),
         "RSQRT": (
             *alike(_of_positive("RSQRT", rsqrt_bytes), ("INT8",)),

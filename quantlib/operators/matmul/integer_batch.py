@@ -8,12 +8,14 @@ import numpy as np
 
 from quantlib.errors import InvalidValue
 
-from ..integer_hybrid import quantize_rows
-from ..integer_product import centered, exact_type, reach
+from ..integer import per_tensor
+from ..integer_hybrid import dynamic, quantize_rows
+from ..integer_product import LARGEST_HYBRID, centered, exact_type, reach, rounded_multiplier_of_product
 from ..integer_requantize import fixed_point
+from ..integer_xnnpack import of_bytes, product_requantizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..integer import QuantizedOperator
     from ..integer_requantize import Requantizer
@@ -129,12 +131,28 @@ def _product(left: Array, right: Array) -> Array:
         raise InvalidValue(f"BATCH_MATMUL of {left.shape} with {right.shape}: they don't fit") from None
 
 
+def multiplier(operator: QuantizedOperator) -> np.float64:
+    """Real multiplier of a BATCH_MATMUL."""
+    return rounded_multiplier_of_product(*per_tensor(operator.operand(0), operator.operand(1), operator.output))
+
+
+def requantizer(operator: QuantizedOperator) -> Requantizer:
+    """From sums of a BATCH_MATMUL to its output."""
+    if operator.runtime == "xnnpack":
+        return product_requantizer(operator)
+    wide = operator.operand(0).type == "INT16"
+    return fixed_point(multiplier(operator), operator.output.parameters, wide=wide)
+
+
+def is_taken_over(operator: QuantizedOperator) -> bool:
+    """Whether XNNPACK computes a BATCH_MATMUL: of INT8 matrices, the second one with a zero point of 0."""
+    return of_bytes(operator, (0, 1)) and operator.output.type == "INT8" and operator.operand(1).zero_point == 0
+
+
 def prepare_integers(operator: QuantizedOperator) -> Kernel:
     """Make the kernel of integer activations."""
-    x, y, output = operator.operand(0), operator.operand(1), operator.output
-    # A product in float32 (GetQuantizedConvolutionMultipler in tflite/kernels/kernel_util.cc).
-    real = np.float64(x.scale * y.scale) / np.float64(output.scale)
-    requantize = fixed_point(real, output.parameters, wide=x.type == "INT16")
+    x, y = operator.operand(0), operator.operand(1)
+    requantize = requantizer(operator)
     zero_points, largest = (x.zero_point, y.zero_point), reach(x.parameters) * reach(y.parameters)
     adj_x, adj_y = operator.options.adj_x, operator.options.adj_y
 
@@ -155,5 +173,30 @@ def prepare_hybrid(operator: QuantizedOperator) -> Kernel:
         left, right = call.operand(0), call.operand(1)
         given = {"asymmetric": options.asymmetric_quantize_inputs, "adj_x": options.adj_x, "adj_y": options.adj_y}
         return (batch_matmul_hybrid(left, right, scale, **given),)
+
+    return run
+
+
+def is_dynamic_batch(operator: QuantizedOperator) -> bool:
+    """Whether XNNPACK computes a BATCH_MATMUL of floats: by INT8 matrices of one scale, with a zero point of 0."""
+    y = operator.operand(1)
+    floats = operator.operand(0).type == operator.output.type == "FLOAT32" and y.type == "INT8"
+    return floats and y.affine is not None and y.affine.scale.size == 1 and y.zero_point == 0
+
+
+def prepare_dynamic(operator: QuantizedOperator) -> Kernel:
+    """Make the kernel of float activations as XNNPACK computes it; each row is quantized over its own range."""
+    y, options = operator.operand(1), operator.options
+    scale = y.scale
+
+    def run(call: Call) -> Sequence[Array]:
+        left = np.ascontiguousarray(_turned(call.operand(0), options.adj_x))
+
+        def product(values: Array, finish: Callable[[Array], Array]) -> Array:
+            right = _turned(call.operand(1), options.adj_y)
+            dtype = exact_type(LARGEST_HYBRID * 128 * left.shape[-1])
+            return finish(_product(values.astype(dtype), right.astype(dtype)))
+
+        return (dynamic(left, 1, product, scale),)
 
     return run

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.errors import InvalidValue
+from quantlib.numerics import from_bfloat16, to_bfloat16
 
-from ..integer_hybrid import quantize_rows
-from ..integer_product import exact_type
+from ..integer_hybrid import dynamic, quantize_rows
+from ..integer_product import LARGEST_HYBRID, exact_type
 from .floating import fully_connected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..integer import QuantizedOperator
     from ..kernel import Array, Call, Kernel
+
+
+#: Weights that XNNPACK's blocks are multiples of.
+_VECTOR = 32
 
 
 def fully_connected_blockwise(
@@ -81,6 +86,64 @@ def fully_connected_blockwise(
     if bias is not None:
         out += bias
     return out.reshape(*x.shape[:-1], units) if keep_num_dims else out
+
+
+def blockwise_even(
+    x: Array, weights: Array, scales: Array, bias: Array | None = None, *, activation: int = 0
+) -> Array:
+    """The same as XNNPACK computes it: rows are quantized halves to even, see `quantize_groups_even`.
+
+    Parameters
+    ----------
+    x : ndarray
+        float32, shape ``[rows, depth]``.
+    weights, scales, bias
+        As in `fully_connected_blockwise`.
+    activation : int
+        ``ActivationFunctionType``.
+
+    Returns
+    -------
+    ndarray
+        float32, shape ``[rows, units]``.
+    """
+    width = weights.shape[1] // scales.shape[-1]
+    dtype = exact_type(LARGEST_HYBRID * 128 * width)
+
+    def product(values: Array, finish: Callable[[Array], Array]) -> Array:
+        out = np.zeros((len(values), len(weights)), np.float32)
+        for i in range(scales.shape[-1]):
+            part = slice(i * width, (i + 1) * width)
+            sums = fully_connected(values[:, part].astype(dtype), weights[:, part].astype(dtype))
+            out += sums.astype(np.float32) * scales[:, i]
+        return finish(out)
+
+    return dynamic(x, 1, product, np.float32(1), bias, activation=activation)
+
+
+def is_dynamic_blockwise(operator: QuantizedOperator) -> bool:
+    """Whether XNNPACK computes it: blocks of whole vectors, constants."""
+    weights, bias = operator.operand(1), operator.optional(2)
+    if weights.value is None or (bias is not None and bias.value is None):
+        return False
+    width: int = weights.value.shape[1] // weights.parameters.scale.shape[-1]
+    return width % _VECTOR == 0
+
+
+def prepare_even(operator: QuantizedOperator) -> Kernel:
+    """Make XNNPACK's kernel of float activations and weights with a scale for each block.
+
+    It keeps scales as bfloat16 (``src/operators/fully-connected-nc.c`` in google/XNNPACK).
+    """
+    scales, options = from_bfloat16(to_bfloat16(operator.operand(1).parameters.scale)), operator.options
+
+    def run(call: Call) -> Sequence[Array]:
+        x, w = call.operand(0), call.operand(1)
+        rows, fused = x.reshape(-1, w.shape[1]), options.fused_activation_function
+        out = blockwise_even(rows, w, scales, call.optional(2), activation=fused)
+        return (out.reshape(*x.shape[:-1], len(w)) if options.keep_num_dims else out,)
+
+    return run
 
 
 def prepare_blockwise(operator: QuantizedOperator) -> Kernel:

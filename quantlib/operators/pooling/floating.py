@@ -109,7 +109,14 @@ def average_pool(
 def max_pool(
     x: Array, *, kernel: Sequence[int], strides: Sequence[int], padding: PaddingName, activation: int = 0
 ) -> Array:
-    """Maximum of each window; a NaN is passed on. Parameters are those of `average_pool`."""
+    """Maximum of each window; a NaN is passed on. Parameters are those of `average_pool`.
+
+    Examples
+    --------
+    >>> x = np.arange(6, dtype=np.int8).reshape(1, 2, 3, 1)
+    >>> max_pool(x, kernel=(2, 2), strides=(1, 1), padding="VALID").ravel()
+    array([4, 5], dtype=int8)
+    """
     axes = _axes(x, kernel, strides, padding, activation, True)
     least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     return clip_fused(_reduce(x, axes, np.maximum, least, x.dtype), activation)

@@ -10,18 +10,23 @@ import numpy as np
 from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine, as_channels, dequantize, parameter_shape, round_half_away
 
-from ..integer import IntegerKernel
-from ..integer_requantize import fixed_point
+from ..integer import IntegerKernel, per_tensor
+from ..integer_requantize import fixed_point, in_vectors
 from ..integer_table import tabulated
+from ..integer_values import less_zero_point, scale_of, stored
+from ..integer_xnnpack import of_bytes, times_256, xnnpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..integer import QuantizedOperator
+    from ..integer_requantize import Requantizer
     from ..kernel import Array, Call, Kernel
 
 _NARROW = ("INT8", "UINT8", "INT16")
 _FLOATS = ("FLOAT32",)
+#: Floats that LiteRT's vectors take at a time.
+_LANES = 8
 #: Types between which LiteRT requantizes, from and to.
 _PAIRS = frozenset(
     {(a, b) for a in ("INT8", "UINT8") for b in _NARROW}
@@ -68,12 +73,106 @@ def quantize_divided(x: Array, affine: Affine) -> Array:
     grouped = as_channels(x, affine.granularity)
     values = grouped / affine.scale.reshape(-1, 1)
     round_half_away(values, out=values)
-    if np.isnan(values).any():
-        raise InvalidValue("QUANTIZE of NaN: no integer stands for it; remove or replace it")
+    _refuse_nan(values)
     # the kernel adds in int32: float32 is as exact while the sum is within the range, and is clipped beyond it
     values += affine.zero_point.astype(np.float32).reshape(-1, 1)
     np.clip(values, affine.qmin, affine.qmax, out=values)
     return values.astype(affine.type.storage).reshape(x.shape)
+
+
+def quantize_even(x: Array, affine: Affine) -> Array:
+    """Quantize as XNNPACK does: ``half_even(x * (1 / scale)) + zero_point`` in float32.
+
+    Parameters
+    ----------
+    x : ndarray
+        float32, any shape.
+    affine : Affine
+        One scale, INT8 or UINT8.
+
+    Returns
+    -------
+    ndarray
+        Of the storage dtype of `affine`, shape of `x`. Values beyond the type's range saturate.
+
+    Raises
+    ------
+    InvalidValue
+        If `x` has a NaN.
+
+    Examples
+    --------
+    >>> quantize_even(np.array([0.25, -0.75, 100], np.float32), Affine("INT8", 0.5, 3))
+    array([  3,   1, 127], dtype=int8)
+    """
+    steps = np.rint(x * (np.float32(1) / scale_of(affine)))
+    _refuse_nan(steps)
+    return stored(steps, affine)
+
+
+def quantize_in_vectors(x: Array, affine: Affine) -> Array:
+    """Quantize as LiteRT's optimized kernel does: eight values at a time half to even, what remains half away.
+
+    The first are multiplied by ``1 / scale`` in float32, the others divided in float64 (``AffineQuantize`` in
+    ``tflite/kernels/internal/optimized/optimized_ops.h``).
+
+    Parameters
+    ----------
+    x : ndarray
+        float32, any shape.
+    affine : Affine
+        One scale, INT8, UINT8 or INT16.
+
+    Returns
+    -------
+    ndarray
+        Of the storage dtype of `affine`, shape of `x`. Values beyond the type's range saturate.
+
+    Raises
+    ------
+    InvalidValue
+        If `x` has a NaN.
+
+    Examples
+    --------
+    >>> quantize_in_vectors(np.full(9, 0.25, np.float32), Affine("INT8", 0.5))
+    array([0, 0, 0, 0, 0, 0, 0, 0, 1], dtype=int8)
+    """
+    scale, flat = np.float64(scale_of(affine)), x.reshape(-1)
+    whole = flat.size - flat.size % _LANES
+    steps = np.empty(flat.size)
+    steps[:whole] = np.rint(flat[:whole] * np.float32(1 / scale))
+    steps[whole:] = round_half_away(flat[whole:] / scale)
+    _refuse_nan(steps)
+    return stored(steps, affine).reshape(x.shape)
+
+
+def _refuse_nan(steps: Array) -> None:
+    if np.isnan(steps).any():
+        raise InvalidValue("QUANTIZE of NaN: no integer stands for it; remove or replace it")
+
+
+def requantize_xnnpack(x: Array, before: Affine, after: Affine) -> Array:
+    """Bytes of one scale to those of another as XNNPACK does, by a multiplier of eight bits after the point.
+
+    Parameters and result are those of `requantize_integers`, see `times_256`.
+
+    Examples
+    --------
+    >>> requantize_xnnpack(np.array([3, 4, 5], np.int8), Affine("INT8", 0.25, 3), Affine("INT8", 0.5))
+    array([0, 1, 1], dtype=int8)
+    """
+    return stored(times_256(less_zero_point(x, before), scale_of(before) / scale_of(after)), after)
+
+
+def multiplier(before: Affine, after: Affine) -> np.float64:
+    """Real multiplier from one scale to another."""
+    return np.float64(np.float64(scale_of(before)) / np.float64(scale_of(after)))
+
+
+def requantizer(before: Affine, after: Affine) -> Requantizer:
+    """From integers less their zero point to those of another scale."""
+    return fixed_point(multiplier(before, after), after)
 
 
 def requantize_integers(x: Array, before: Affine, after: Affine) -> Array:
@@ -101,8 +200,7 @@ def requantize_integers(x: Array, before: Affine, after: Affine) -> Array:
     >>> requantize_integers(np.array([3, 4, 5], np.int8), Affine("INT8", 0.25, 3), Affine("UINT8", 0.5, 128))
     array([128, 129, 129], dtype=uint8)
     """
-    real = np.float64(before.scale.flat[0]) / np.float64(after.scale.flat[0])
-    return fixed_point(real, after)(x.astype(np.int64) - before.zero_point.flat[0])
+    return requantizer(before, after)(less_zero_point(x, before))
 
 
 def _is_quantizable(operator: QuantizedOperator) -> bool:
@@ -121,13 +219,49 @@ def _quantize(operator: QuantizedOperator) -> Kernel:
         raise InvalidValue(
             f"QUANTIZE of {x.type.lower()} without a scale: floats, or integers with one, are required"
         )
-    before = x.affine
-    _ = x.scale, output.scale  # there is one
+    before, after = per_tensor(x, output)
 
     def function(values: Array) -> Array:
         return requantize_integers(values, before, after)
 
     return _elementwise(function if x.type == "INT32" else tabulated(function, x.dtype))
+
+
+def _is_quantized_by_xnnpack(operator: QuantizedOperator) -> bool:
+    """Whether XNNPACK computes a QUANTIZE: of floats to bytes, or of bytes to the same type."""
+    x, output = operator.operand(0), operator.output
+    if output.type not in ("INT8", "UINT8") or output.affine is None or output.affine.scale.size != 1:
+        return False
+    if x.type in _FLOATS:
+        return True
+    return of_bytes(operator) and bool(2.0**-8 <= x.scale / output.scale <= 2.0**7)
+
+
+def _quantize_xnnpack(operator: QuantizedOperator) -> Kernel:
+    x, after = operator.operand(0), operator.output.parameters
+    if x.type in _FLOATS:
+        return _elementwise(lambda values: quantize_even(values, after))
+    before = x.parameters
+    return _elementwise(tabulated(lambda values: requantize_xnnpack(values, before, after), x.dtype))
+
+
+def _quantize_in_vectors(operator: QuantizedOperator) -> Kernel:
+    """QUANTIZE as LiteRT's optimized kernels compute it, by vectors, of floats or of bytes to bytes."""
+    x = operator.operand(0)
+    (after,) = per_tensor(operator.output)
+    if x.type in _FLOATS:
+        return _elementwise(lambda values: quantize_in_vectors(values, after))
+    (before,) = per_tensor(x)
+    upward, double = (fixed_point(multiplier(before, after), after, rounding=r) for r in ("upward", "double"))
+    requantize = in_vectors(upward, double, 16, flat=True)
+    return _elementwise(lambda values: requantize(less_zero_point(values, before)))
+
+
+def _is_in_vectors(operator: QuantizedOperator) -> bool:
+    x, output = operator.operand(0), operator.output
+    if output.affine is None or output.affine.scale.size != 1:
+        return False
+    return output.type in (_NARROW if x.type in _FLOATS else _NARROW[:2]) and x.type in (*_FLOATS, *_NARROW[:2])
 
 
 def _dequantize(operator: QuantizedOperator) -> Kernel:
@@ -149,6 +283,10 @@ def _is_dequantizable(operator: QuantizedOperator) -> bool:
 KERNELS: Mapping[str, Sequence[IntegerKernel]] = MappingProxyType(
     {
         "DEQUANTIZE": (IntegerKernel(_is_dequantizable, _dequantize),),
-        "QUANTIZE": (IntegerKernel(_is_quantizable, _quantize),),
+        "QUANTIZE": (
+            xnnpack(_is_quantized_by_xnnpack, _quantize_xnnpack),
+            IntegerKernel(_is_in_vectors, _quantize_in_vectors, ("builtin",)),
+            IntegerKernel(_is_quantizable, _quantize),
+        ),
     }
 )

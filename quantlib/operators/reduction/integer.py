@@ -16,15 +16,26 @@ from quantlib.numerics import (
     quantize_multiplier,
 )
 
-from ..integer import alike
+from ..integer import alike, per_tensor
+from ..integer_values import less_zero_point, scale_of, stored, zero_point_of
+from ..integer_xnnpack import of_bytes, xnnpack
 from .floating import axes_in
 from .floating_axes import axes_of
+from .integer_builtin import mean_over_pixels, sum_in_floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..integer import IntegerKernel, QuantizedOperator
     from ..kernel import Array, Call, Kernel
+
+
+def sum_multiplier(before: Affine, after: Affine, count: int) -> tuple[int, int]:
+    """Mantissa and shift of a sum, or with a `count` other than 1 of the mean of so many elements."""
+    pair = quantize_multiplier(np.float64(scale_of(before)) / np.float64(scale_of(after)))
+    mantissa, shift = int(pair[0]), int(pair[1])
+    room = min(count.bit_length() - 1, 32, 31 + shift)
+    return (mantissa << room) // count, shift - room
 
 
 def sum_integers(
@@ -68,18 +79,45 @@ def sum_integers(
     """
     over = axes_of(axes, x.ndim)
     sums = np.asarray(np.sum(x, axis=over, dtype=np.int64, keepdims=keep_dims))
-    storage = after.type.storage
     count = math.prod(x.shape[axis] for axis in over)
     if x.size == 0 or count == 0:
-        return np.zeros(sums.shape, storage)
-    pair = quantize_multiplier(np.float64(before.scale.flat[0]) / np.float64(after.scale.flat[0]))
-    mantissa, shift = int(pair[0]), int(pair[1])
+        return np.zeros(sums.shape, after.type.storage)
+    mantissa, shift = sum_multiplier(before, after, count if average else 1)
+    centered = (sums - zero_point_of(before) * count).astype(np.int32)
+    return stored(multiply_by_quantized_multiplier(centered, mantissa, shift), after)
+
+
+def sum_xnnpack(
+    x: Array, axes: Iterable[int], before: Affine, after: Affine, *, keep_dims: bool = False, average: bool = False
+) -> Array:
+    """Sum or mean of bytes as XNNPACK computes it: the sum in int32, the rest in float32, rounded half to even.
+
+    ``half_even(sum * scale + (zero_point - count * zero_point_in * scale))`` with ``scale = s_in / s_out``, for a
+    mean times ``1 / count`` (``reshape_reduce_nd`` in google/XNNPACK's ``src/operators/reduce-nd.c``).
+
+    Parameters and result are those of `sum_integers`; `x` is int8 or uint8, and the axes are one or more.
+
+    Raises
+    ------
+    InvalidValue
+        If there is no such axis, or nothing to add.
+
+    Examples
+    --------
+    >>> x = np.array([[3, 5, 8]], np.int8)
+    >>> sum_xnnpack(x, [1], Affine("INT8", 0.1, 3), Affine("INT8", 0.1), average=True)
+    array([2], dtype=int8)
+    """
+    over = axes_of(axes, x.ndim)
+    count = math.prod(x.shape[axis] for axis in over)
+    if not x.size or not over:
+        raise InvalidValue(f"a sum of {x.shape} over axes {over}: one or more of both are required")
+    scale = scale_of(before) / scale_of(after)
     if average:
-        room = min(count.bit_length() - 1, 32, 31 + shift)
-        mantissa, shift = (mantissa << room) // count, shift - room
-    centered = (sums - int(before.zero_point.flat[0]) * count).astype(np.int32)
-    scaled = multiply_by_quantized_multiplier(centered, mantissa, shift).astype(np.int64)
-    return np.asarray(np.clip(scaled + after.zero_point.flat[0], after.qmin, after.qmax).astype(storage))
+        scale = np.float32(scale * (np.float32(1) / np.float32(count)))
+    point = np.float32(np.float32(zero_point_of(after)) - np.float32(count * zero_point_of(before)) * scale)
+    sums = np.sum(x, axis=over, dtype=np.int32, keepdims=keep_dims).astype(np.float32)
+    return np.asarray(np.clip(np.rint(sums * scale + point), after.qmin, after.qmax).astype(after.type.storage))
 
 
 def product_integers(
@@ -122,47 +160,65 @@ def product_integers(
     count = math.prod(x.shape[axis] for axis in over)
     if not x.size:
         raise InvalidValue(f"REDUCE_PROD of {x.shape}: quantized values, one or more, are required")
-    real = np.float64(before.scale.flat[0]) / np.float64(after.scale.flat[0]) ** (1 / count)
+    real = np.float64(scale_of(before)) / np.float64(scale_of(after)) ** (1 / count)
     mantissa, shift = quantize_multiplier(real)
-    rows = x.transpose(*kept, *over).reshape(-1, count).astype(np.int64) - before.zero_point.flat[0]
+    rows = less_zero_point(x.transpose(*kept, *over).reshape(-1, count), before)
     product = rows[:, 0]
     for i in range(1, count):
         product = multiply_by_quantized_multiplier_int64(product * rows[:, i], mantissa, shift).astype(np.int64)
-    steps = multiply_by_quantized_multiplier_int64(product, mantissa, shift) + after.zero_point.flat[0]
+    steps = multiply_by_quantized_multiplier_int64(product, mantissa, shift)
     shape = [1 if axis in over else n for axis, n in enumerate(x.shape) if keep_dims or axis not in over]
-    return np.asarray(np.clip(steps, after.qmin, after.qmax).astype(after.type.storage)).reshape(shape)
+    return stored(steps, after).reshape(shape)
 
 
 def _product(operator: QuantizedOperator) -> Kernel:
-    before, after = operator.operand(0).parameters, operator.output.parameters
-    _ = operator.operand(0).scale, operator.output.scale  # there is one
+    before, after = per_tensor(operator.operand(0), operator.output)
 
     def run(call: Call) -> Sequence[Array]:
-        return (product_integers(call.operand(0), axes_in(call), before, after, keep_dims=call.options.keep_dims),)
+        x, axes, keep = call.operand(0), axes_in(call), call.options.keep_dims
+        result = product_integers(x, axes, before, after, keep_dims=keep)
+        if operator.runtime == "builtin" and x.size == result.size:  # of one element each LiteRT makes a copy
+            result = x.reshape(result.shape)
+        return (result,)
 
     return run
 
 
 def _prepare(average: bool) -> Callable[[QuantizedOperator], Kernel]:
     def prepare(operator: QuantizedOperator) -> Kernel:
-        before, after = operator.operand(0).parameters, operator.output.parameters
-        _ = operator.operand(0).scale, operator.output.scale  # there is one
+        before, after = per_tensor(operator.operand(0), operator.output)
+        add = sum_xnnpack if operator.runtime == "xnnpack" else sum_integers
 
         def run(call: Call) -> Sequence[Array]:
-            keep = call.options.keep_dims
-            return (sum_integers(call.operand(0), axes_in(call), before, after, keep_dims=keep, average=average),)
+            x, axes, keep = call.operand(0), axes_in(call), call.options.keep_dims
+            if operator.runtime == "builtin" and not average and x.size:
+                return (sum_in_floats(x, axes, before, after, keep_dims=keep),)
+            if operator.runtime == "builtin" and keep and x.dtype.itemsize == 1 and _are_pixels(x, axes):
+                return (mean_over_pixels(x, before, after),)
+            return (add(x, axes, before, after, keep_dims=keep, average=average),)
 
         return run
 
     return prepare
 
 
+def _are_pixels(x: Array, axes: Iterable[int]) -> bool:
+    """Whether axes are height and width of images."""
+    return x.ndim == 4 and x.size > 0 and sorted(axes_of(axes, x.ndim)) == [1, 2]
+
+
+def _is_taken_over(operator: QuantizedOperator) -> bool:
+    """Whether XNNPACK computes a MEAN or SUM: of bytes, over constant axes."""
+    axes = operator.optional(1)
+    return of_bytes(operator) and axes is not None and axes.value is not None and axes.value.size > 0
+
+
 _AXES = (("INT32",),)
 
 KERNELS: Mapping[str, Sequence[IntegerKernel]] = MappingProxyType(
     {
-        "MEAN": alike(_prepare(True), others=_AXES),
+        "MEAN": (xnnpack(_is_taken_over, _prepare(True)), *alike(_prepare(True), others=_AXES)),
         "REDUCE_PROD": alike(_product, ("INT8", "INT16"), _AXES),
-        "SUM": alike(_prepare(False), others=_AXES),
+        "SUM": (xnnpack(_is_taken_over, _prepare(False)), *alike(_prepare(False), others=_AXES)),
     }
 )
