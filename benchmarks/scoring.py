@@ -178,6 +178,21 @@ class Lab:
             for s in ([{}] if isinstance(m, Outcome) else [scores[m[0]]])
         ]
 
+    def scored(self, task: str, models: Iterable[Model]) -> list[Outcome]:
+        """Score models that were made of a task's float model."""
+        size = (SHARED / "models" / f"{task}.tflite").stat().st_size
+        with tempfile.TemporaryDirectory() as folder:
+            made = []
+            for i, model in enumerate(models):
+                path = Path(folder) / f"{i}.tflite"
+                model.write(path)
+                made.append((path, *operators_of(model)))
+            scores = self._scores(task, [path for path, *_ in made])
+        return [
+            Outcome(task, scores[path].get("error", ""), scores[path], floats, operators, size)
+            for path, floats, operators in made
+        ]
+
     def _scores(self, task: str, candidates: Sequence[Path]) -> dict[Path, dict[str, Any]]:
         """What the scorer says of each file; equal files are scored once, and failures aren't kept."""
         digests = {path: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in candidates}

@@ -31,6 +31,7 @@ from quantlib.operators import (
     operator_version,
     rows,
 )
+from quantlib.operators.kernels import FUNCTIONS
 from quantlib.recipes import PRESETS, Recipe
 from quantlib.runners.control import CONTROL
 from quantlib.targets import NAMES, Target, load
@@ -172,7 +173,7 @@ def commands() -> Mapping[str, argparse.ArgumentParser]:
 
 
 def _subparsers() -> argparse._SubParsersAction[Any]:
-    return next(a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return next(a for a in cli._parser(())._actions if isinstance(a, argparse._SubParsersAction))
 
 
 def _command_help() -> dict[str, str]:
@@ -301,6 +302,15 @@ def error_table() -> str:
     return table(("exception", "is a", "meaning"), lines)
 
 
+# kernels.md
+
+
+def kernel_functions() -> str:
+    """Operators with integer kernels, and the plain functions that compute them."""
+    lines = [(code(name), ", ".join(map(code, functions))) for name, functions in sorted(FUNCTIONS.items())]
+    return table(("operator", "functions"), lines)
+
+
 # api.md
 
 
@@ -366,7 +376,7 @@ def _members(union: object) -> str:
 
 
 _VALUES = ("Model", "Tensor", "Quantization", "Recipe", "Plan", "Statistics", "Comparison")
-_DOORS = ("numerics", "calibration", "runners", "evaluation", "recipes", "operators", "targets", "tflite")
+_DOORS = ("numerics", "calibration", "runners", "evaluation", "recipes", "operators", "targets", "testing", "tflite")
 
 PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
@@ -378,6 +388,8 @@ PARTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "targets": target_table,
         "target-operators": target_operators,
         "target-sources": target_sources,
+        "kernel-functions": kernel_functions,
+        "door-kernels": partial(door_table, "quantlib.operators.kernels"),
         "error-tree": error_tree,
         "errors": error_table,
         "names": front_table,

@@ -9,9 +9,9 @@
     print(ql.calibrate(model, samples))
 
 Values: `Model` (with `Tensor` and `Quantization`), `Recipe`, `Plan`, `Statistics`, `Comparison`. Verbs: `read`,
-`plan`, `quantize`, `calibrate`, `run`, `compare`, `check`, `tune`. Rooms: `numerics` (the mathematics, on plain
-arrays), `recipes`, `calibration`, `ranges`, `runners`, `evaluation`, `targets`, `tflite` (the file), `operators`,
-`errors`.
+`plan`, `quantize`, `calibrate`, `run`, `compare`, `check`, `tune`, `prune`, `golden`, `dequantize`, `cluster`,
+`retype`, `tidy`. Rooms: `numerics` (the mathematics, on plain arrays), `recipes`, `calibration`, `ranges`, `runners`,
+`evaluation`, `targets`, `tflite` (the file), `operators`, `testing` (for unit tests of kernels), `errors`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
         recipes,
         runners,
         targets,
+        testing,
         tflite,
     )
     from .api import calibrate, plan, quantize, run
     from .calibration import Statistics
     from .errors import QuantlibError
-    from .evaluation import Comparison, compare, tune
+    from .evaluation import Comparison, compare, golden, tune
+    from .passes import cluster, dequantize, prune, prune_channels, retype, tidy
     from .recipes import Plan, Recipe, check
     from .tflite import Model, Quantization, Tensor, read
 
@@ -54,27 +56,35 @@ __all__ = [
     "calibrate",
     "calibration",
     "check",
+    "cluster",
     "compare",
     "demo",
+    "dequantize",
     "errors",
     "evaluation",
+    "golden",
     "numerics",
     "operators",
     "plan",
+    "prune",
+    "prune_channels",
     "quantize",
     "ranges",
     "read",
     "recipes",
+    "retype",
     "run",
     "runners",
     "targets",
+    "testing",
     "tflite",
+    "tidy",
     "tune",
 ]
 
 _ROOMS = (
     *("calibration", "demo", "errors", "evaluation", "numerics", "operators", "ranges", "recipes", "runners"),
-    *("targets", "tflite"),
+    *("targets", "testing", "tflite"),
 )
 
 
@@ -86,10 +96,11 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f".{name}", __name__)
     homes = {
         **dict.fromkeys(("calibrate", "plan", "quantize", "run"), "api"),
+        **dict.fromkeys(("cluster", "dequantize", "prune", "prune_channels", "retype", "tidy"), "passes"),
         **dict.fromkeys(("Plan", "Recipe", "check"), "recipes"),
         **dict.fromkeys(("Model", "Quantization", "Tensor", "read"), "tflite"),
         "QuantlibError": "errors",
-        **dict.fromkeys(("Comparison", "compare", "tune"), "evaluation"),
+        **dict.fromkeys(("Comparison", "compare", "golden", "tune"), "evaluation"),
         "Statistics": "calibration",
     }
     if name not in homes:

@@ -245,7 +245,8 @@ def run(
     runner : str
         ``numpy`` or ``litert``.
     runtime : str, optional
-        Whose arithmetic operators on integers have. NumPy has ``reference``, that of LiteRT's reference kernels;
+        Whose arithmetic operators on integers have. NumPy has ``reference`` (unless told), ``builtin`` and
+        ``xnnpack``: those of LiteRT's reference kernels, of its optimized ones and of its default interpreter.
         LiteRT has ``builtin``, ``reference``, ``xnnpack`` and ``default``, and takes XNNPACK where every tensor can
         be seen with it unless told.
     signature : str, optional

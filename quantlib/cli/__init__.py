@@ -6,6 +6,7 @@ Exit status: 0 done, 1 a finding or failed check, 2 misuse or bad input (one lin
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import re
 import sys
@@ -15,8 +16,13 @@ from typing import NoReturn
 from quantlib import __version__
 from quantlib.errors import QuantlibError
 
+#: Each is a file of this folder, in the order of the help.
+_COMMANDS = (
+    *("inspect", "calibrate", "quantize", "plan", "run", "compare", "check", "golden"),
+    *("prune", "cluster", "dequantize", "retype", "tidy"),
+)
 #: Commands that multiply no matrices, unless they calibrate.
-_WITHOUT_PRODUCTS = ("check", "inspect", "plan", "quantize")
+_WITHOUT_PRODUCTS = ("check", "cluster", "dequantize", "inspect", "plan", "prune", "quantize")
 #: Commands that share samples out to threads or processes, each with products of its own.
 _PARALLEL = ("calibrate",)
 
@@ -28,14 +34,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    from . import calibrate, check, compare, inspect, plan, quantize, run  # here, since NumPy comes with them
-
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of all commands; of one alone where the words begin with it, since each brings its imports."""
     parser = _Parser(prog="quantlib", description="Post-training quantization of .tflite files.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"quantlib {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for command in (inspect, calibrate, quantize, plan, run, compare, check):
-        command.add_parser(commands)
+    for name in words[:1] if words and words[0] in _COMMANDS else _COMMANDS:
+        importlib.import_module(f".{name}", __name__).add_parser(commands)
     return parser
 
 
@@ -75,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "numpy" not in sys.modules:
         _spare_threads(words)
     try:
-        options = _parser().parse_args(_joined(words))
+        options = _parser(words).parse_args(_joined(words))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     try:

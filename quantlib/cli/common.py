@@ -152,13 +152,13 @@ def _add_activations(parser: argparse.ArgumentParser) -> None:
         add(f"--{end}-type", metavar="T", help=f"type of {end}s: float32 (by default), int8, uint8 or int16")
     add(
         "--input-stats",
-        type=_pair,
+        type=pair,
         metavar="MEAN,STD",
         help="mean and standard deviation that training normalized images of 0..255 by: the input's scale",
     )
     add(
         "--default-ranges",
-        type=_pair,
+        type=pair,
         metavar="MIN,MAX",
         help="range of activations that nothing is known of, for trials of speed",
     )
@@ -177,7 +177,8 @@ def _add_activations(parser: argparse.ArgumentParser) -> None:
     add("--tails", metavar="float|int16|keep", help="what to do with an end that joins very different ranges")
 
 
-def _pair(text: str) -> tuple[float, float]:
+def pair(text: str) -> tuple[float, float]:
+    """Two numbers with a comma between, as an option's value."""
     parts = text.split(",")
     try:
         first, second = map(float, parts)

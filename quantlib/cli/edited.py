@@ -20,6 +20,27 @@ def edit_parser(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_selectors(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which weights are edited."""
+    for flag, metavar, what in (
+        ("--only", "REGEX", "edit only these: searched in names of operators and weights; repeatable"),
+        ("--skip", "REGEX", "leave these alone; repeatable"),
+        ("--only-type", "OPERATOR", "edit only weights of this operator type, such as CONV_2D; repeatable"),
+        ("--skip-type", "OPERATOR", "leave weights of this operator type alone; repeatable"),
+    ):
+        parser.add_argument(flag, action="append", default=[], metavar=metavar, help=what)
+
+
+def selectors(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """Selectors as edits take them."""
+    return {
+        "only": tuple(options.only),
+        "skip": tuple(options.skip),
+        "only_types": tuple(options.only_type),
+        "skip_types": tuple(options.skip_type),
+    }
+
+
 def opened(options: argparse.Namespace) -> Model:
     """Read MODEL, once it is known that OUT can be written."""
     require_folder(options.output)

@@ -5,6 +5,8 @@ compare     `compare`, `Comparison`, `load`; its parts `ModelFacts`, `OutputErro
 layers      `LayerError`, `Histogram`, `Spread`, `FLAGGED`
 costs       `costs`, `Costs`, `OperatorCost`, `OperatorTotal`
 tune        `tune`, `Tuned`, `Trial`
+weights     `sensitivity`: what editing each alone costs
+vectors     `golden`, `Golden`: test vectors of single operators; `arithmetics`, `multiplier_rows`
 views       `report` (HTML), `require_report`, `node_data` (Model Explorer), `write_text`
 ==========  ====================================================================================================
 """
@@ -13,9 +15,11 @@ from __future__ import annotations
 
 from .compare import compare
 from .counts import Costs, OperatorCost, costs
+from .golden import Golden, golden
 from .layers import FLAGGED
 from .node_data import node_data
 from .report import report, require_report
+from .sensitivity import sensitivity
 from .storage import write_text
 from .tune import Trial, Tuned, tune
 from .values import (
@@ -30,12 +34,14 @@ from .values import (
     Spread,
     load,
 )
+from .vectors import arithmetics, multiplier_rows
 
 __all__ = [
     "FLAGGED",
     "Accuracy",
     "Comparison",
     "Costs",
+    "Golden",
     "Histogram",
     "Latency",
     "LayerError",
@@ -46,12 +52,16 @@ __all__ = [
     "Spread",
     "Trial",
     "Tuned",
+    "arithmetics",
     "compare",
     "costs",
+    "golden",
     "load",
+    "multiplier_rows",
     "node_data",
     "report",
     "require_report",
+    "sensitivity",
     "tune",
     "write_text",
 ]

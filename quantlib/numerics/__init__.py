@@ -7,16 +7,19 @@ alone.
 element types   `ElementType`, `ELEMENT_TYPES`, `element_type`
 granularity     `PerTensor`, `PerAxis`, `PerBlock`, `Granularity`, `channels`, `parameter_shape`,
                 `as_channels`
-affine          `Affine`, `quantize`, `quantize_balanced`, `dequantize`, `fake_quantize`
+affine          `Affine`, `quantize`, `quantize_balanced`, `dequantize`, `fake_quantize`, `retyped`
 fake-quant      `nudged_range`, `fake_quantize_nudged`
 ranges          `weight_range`, `absmax`, `mse_range`, `affine_from_range`
 rounding        `round_half_even`, `round_half_away`, `Rounding`, `ROUNDINGS`
-fixed point     `quantize_multiplier`, `real_multiplier`, `saturating_rounding_doubling_high_mul`,
+fixed point     `quantize_multiplier`, `real_multiplier`, `product_scales`, `saturating_rounding_doubling_high_mul`,
                 `rounding_divide_by_pot`, `multiply_by_quantized_multiplier`,
                 `multiply_by_quantized_multiplier_int64`, `MultiplierRounding`,
                 `exp_on_negative_values`, `one_over_one_plus_x`, `reciprocal`
 packing         `pack`, `unpack`
 floats          `to_float16`, `from_float16`, `to_bfloat16`, `from_bfloat16`
+pruning         `magnitude_mask`, `pattern_mask`, `zeros_of`, `magnitudes`, `cutoffs`, `Cutoff`, `Scores`
+refitting       `Gram`, `Refitted`, `Equations`, `refit_rows`, `saliencies`
+clustering      `cluster_values`, `cluster_integers`, `Clusters`
 metrics         `mse`, `sqnr_db`, `cosine`, `max_error_in_steps`
 ==============  ===========================================================================================
 
@@ -35,6 +38,8 @@ from __future__ import annotations
 
 from .affine import Affine
 from .balance import quantize_balanced
+from .clustering import Clusters, cluster_values
+from .clustering_integers import cluster_integers
 from .fakequant import fake_quantize_nudged, nudged_range
 from .fixedpoint import (
     MultiplierRounding,
@@ -52,7 +57,11 @@ from .mapping import dequantize, fake_quantize, quantize
 from .metrics import cosine, max_error_in_steps, mse, sqnr_db
 from .packing import pack, unpack
 from .parameters import affine_from_range
+from .products import product_scales
+from .pruning import Cutoff, Scores, cutoffs, magnitude_mask, magnitudes, pattern_mask, zeros_of
 from .ranges import absmax, mse_range, weight_range
+from .refit import Equations, Gram, Refitted, refit_rows, saliencies
+from .retyped import retyped
 from .rounding import ROUNDINGS, Rounding, round_half_away, round_half_even
 from .types import ELEMENT_TYPES, ElementType, element_type
 
@@ -60,18 +69,27 @@ __all__ = [
     "ELEMENT_TYPES",
     "ROUNDINGS",
     "Affine",
+    "Clusters",
+    "Cutoff",
     "ElementType",
+    "Equations",
+    "Gram",
     "Granularity",
     "MultiplierRounding",
     "PerAxis",
     "PerBlock",
     "PerTensor",
+    "Refitted",
     "Rounding",
+    "Scores",
     "absmax",
     "affine_from_range",
     "as_channels",
     "channels",
+    "cluster_integers",
+    "cluster_values",
     "cosine",
+    "cutoffs",
     "dequantize",
     "element_type",
     "exp_on_negative_values",
@@ -79,6 +97,8 @@ __all__ = [
     "fake_quantize_nudged",
     "from_bfloat16",
     "from_float16",
+    "magnitude_mask",
+    "magnitudes",
     "max_error_in_steps",
     "mse",
     "mse_range",
@@ -88,18 +108,24 @@ __all__ = [
     "one_over_one_plus_x",
     "pack",
     "parameter_shape",
+    "pattern_mask",
+    "product_scales",
     "quantize",
     "quantize_balanced",
     "quantize_multiplier",
     "real_multiplier",
     "reciprocal",
+    "refit_rows",
+    "retyped",
     "round_half_away",
     "round_half_even",
     "rounding_divide_by_pot",
+    "saliencies",
     "saturating_rounding_doubling_high_mul",
     "sqnr_db",
     "to_bfloat16",
     "to_float16",
     "unpack",
     "weight_range",
+    "zeros_of",
 ]

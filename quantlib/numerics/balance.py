@@ -29,6 +29,8 @@ _NEIGHBOURS = 0.5
 
 #: Least variance, as part of the largest squared mean or variance: nothing is free.
 _LEAST = 1e-6
+#: Three roundings of float32 lie between a weight on the grid and its quotient: parts of the two integers.
+_ON_GRID = np.float32(2.0**-22)
 #: Price of what can't help, because its input's mean is 0.
 _NO_USE = np.float32(1e30)
 
@@ -59,8 +61,8 @@ def quantize_balanced(w: _Floats, affine: Affine, *, mean: ArrayLike, variance: 
     Returns
     -------
     array of the type's storage dtype and the shape of `w`
-        No weight is more than one step away from its nearest integer. With a mean of 0 and no windows, the same as
-        from `quantize`.
+        No weight is more than one step away from its nearest integer, and one that lies on an integer stays there.
+        With a mean of 0 and no windows, the same as from `quantize`.
 
     Raises
     ------
@@ -88,9 +90,12 @@ def quantize_balanced(w: _Floats, affine: Affine, *, mean: ArrayLike, variance: 
         return q
     columns = (-1,) + (1,) * (w.ndim - 1)
     inverse = (np.float32(1) / affine.scale).reshape(columns)
+    points = affine.zero_point.astype(np.float32).reshape(columns)
     left = w * inverse
-    left += affine.zero_point.astype(np.float32).reshape(columns)
+    left += points
     left -= q
+    # what lies on the grid, as pruned and clustered weights do, stays there: the rest is what float32 rounds off
+    left[np.abs(left) <= (np.abs(q.astype(np.float32)) + np.abs(points)) * _ON_GRID] = 0
     if w.ndim == 4 and w.shape[1] * w.shape[2] > 1:
         q, left = _in_windows(q, left, affine, m, v)
     if w.ndim == 4 and w.shape[3] == 1:  # a row is one window (depthwise)

@@ -14,12 +14,39 @@ from .integer import apply_integer
 from .weights import apply_weights
 
 if TYPE_CHECKING:
-    pass
+    from .clustering import cluster
+    from .dequantizing import dequantize
+    from .pruning import prune
+    from .pruning_channels import prune_channels
+    from .retyping import retype
+    from .tidying import tidy
 
-__all__ = ["Edited", "Line", "apply_integer", "apply_plan", "apply_weights", "deflated_size"]
+__all__ = [
+    "Edited",
+    "Line",
+    "apply_integer",
+    "apply_plan",
+    "apply_weights",
+    "cluster",
+    "deflated_size",
+    "dequantize",
+    "prune",
+    "prune_channels",
+    "retype",
+    "tidy",
+]
 
 #: Edits that quantizing doesn't need, and the file of each: imported when first used.
-_LATER: Mapping[str, str] = MappingProxyType({})
+_LATER: Mapping[str, str] = MappingProxyType(
+    {
+        "cluster": "clustering",
+        "prune": "pruning",
+        "prune_channels": "pruning_channels",
+        "dequantize": "dequantizing",
+        "retype": "retyping",
+        "tidy": "tidying",
+    }
+)
 
 
 def apply_plan(model: Model, plan: Plan) -> Model:

@@ -14,11 +14,9 @@ from quantlib.recipes import STORAGE, Graph, Moments, OperatorPlan, Plan, stored
 from quantlib.tflite import Draft, Model, Quantization, Table, quantization_table, tensor_type_code
 
 from .balanced import Balanced
+from .forms import NO_REQUANT, with_form
 from .stored import stored_integer
 from .versions import raise_version, update_runtime
-
-#: Pairs of types between which QUANTIZE has no kernel (tflite/kernels/quantize.cc).
-_NO_REQUANT = frozenset({("INT16", "UINT8")})
 
 
 def apply_integer(model: Model, plan: Plan) -> Model:
@@ -149,7 +147,7 @@ class _Job:
 
     def _set(self, t: int, affine: Affine) -> None:
         """Give a tensor of the graph an integer type."""
-        self.graph.tensors[t] = _as_integer(self.graph.tensors[t], affine)
+        self.graph.tensors[t] = with_form(self.graph.tensors[t], affine)
 
     def _operator(self, o: int, plan: OperatorPlan) -> None:
         operator = self.source.operators[o]
@@ -231,7 +229,7 @@ class _Job:
             table = self.source.tensor(t).table.replace(
                 sparsity=None, buffer=self.shelf.buffer(self.source, t, form, weight)
             )
-            table = _as_integer(table, form)
+            table = with_form(table, form)
             alone = not any(other[0] == t for other in self.constants) and not self._read_in_float(t)
             if not alone or t in self.source.ends:
                 self.constants[key] = self._add(table, t, form)
@@ -262,7 +260,7 @@ class _Job:
         self.home[t] = form
         if t in self.outer and self.end_forms.get(t) != form:
             table = self.source.tensor(t).table
-            inner = self._add(table if form is None else _as_integer(table, form), t, form)
+            inner = self._add(table if form is None else with_form(table, form), t, form)
             self.made[t, form] = inner
             return inner
         if form is not None:
@@ -278,14 +276,14 @@ class _Job:
         if home is None and self.source.tensor(t).type != "FLOAT32":
             return t
         table = self.source.tensor(t).table
-        new = self._add(table.replace(quantization=None) if form is None else _as_integer(table, form), t, form)
+        new = self._add(table.replace(quantization=None) if form is None else with_form(table, form), t, form)
         self._convert(self._stepping_stone(t, home, form), new, form)
         self.made[t, form] = new
         return new
 
     def _stepping_stone(self, t: int, home: Affine | None, form: Affine | None) -> int:
         """The form to convert from: where there is no kernel from one integer type to another, the float one."""
-        if home is not None and form is not None and (home.type.name, form.type.name) in _NO_REQUANT:
+        if home is not None and form is not None and (home.type.name, form.type.name) in NO_REQUANT:
             return self._form(t, None)
         return self.made[t, home]
 
@@ -342,12 +340,6 @@ def _renamed(operator: Table, old: int, new: int) -> Table:
         if old in indices:
             changes[name] = [new if t == old else t for t in indices]
     return operator.replace(**changes) if changes else operator
-
-
-def _as_integer(table: Table, affine: Affine) -> Table:
-    return table.replace(
-        type=tensor_type_code(affine.type.name), quantization=quantization_table(Quantization.of(affine))
-    )
 
 
 def _with_options(operator: Table, plan: OperatorPlan) -> Table:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantlib.numerics import Affine, pack, quantize, to_float16
-from quantlib.recipes import Cut, elements_of
+from quantlib.errors import InvalidValue
+from quantlib.numerics import Affine, dequantize, element_type, pack, quantize, to_float16
+from quantlib.recipes import Cut, affine_of, elements_of
 from quantlib.tflite import Deferred, Tensor
 
 
@@ -32,13 +33,59 @@ def stored_float16(origin: Tensor) -> Stored:
     return Stored(Deferred(2 * count, produce, granule=2), None)
 
 
-def stored_float32(origin: Tensor) -> Stored:
-    """A constant as plain float32, dense."""
+def stored_sparse_float16(origin: Tensor) -> Stored:
+    """The stored elements of a sparse float32 constant as float16, rounded to nearest even; not its zeros."""
+    data = origin.data
+    if data is None:
+        raise InvalidValue(f"{origin}: not a constant, so it has no elements")
 
     def produce(start: int, stop: int) -> npt.NDArray[np.uint8]:
-        return as_bytes(origin.real())[start:stop]
+        half, _ = to_float16(np.require(data.read(2 * start, 2 * stop).view(np.float32), requirements="A"))
+        return as_bytes(half)
 
-    return Stored(Deferred(4 * int(np.prod(origin.shape, dtype=np.int64)), produce, granule=4), None)
+    return Stored(Deferred(data.nbytes // 4 * 2, produce, granule=2), None)
+
+
+def stored_float32(origin: Tensor, affine: Affine | None = None) -> Stored:
+    """A constant as plain float32, dense.
+
+    Parameters
+    ----------
+    origin : Tensor
+        Of floats or integers, dense or sparse.
+    affine : Affine, optional
+        Scales and zero points of its integers; those that it has otherwise.
+    """
+    affine = affine_of(origin) if affine is None else affine
+    nbytes = 4 * int(np.prod(origin.shape, dtype=np.int64))
+    dense = origin.table.sparsity is None and element_type(origin.type).bits >= 8
+    if dense and origin.dtype is not None and origin.dtype.kind == "f":
+        elements = elements_of(origin)
+
+        def part(start: int, stop: int) -> npt.NDArray[np.uint8]:
+            return as_bytes(elements(start // 4, stop // 4).astype(np.float32, copy=False))
+
+        return Stored(Deferred(nbytes, part, granule=4), None)
+    if affine is None or not dense:  # what can't be had piece by piece is computed at once, not once a piece
+
+        def whole(start: int, stop: int) -> npt.NDArray[np.uint8]:
+            values = origin.real() if affine is None else dequantize(origin.numpy(), affine)
+            return as_bytes(values)[start:stop]
+
+        return Stored(Deferred(nbytes, whole, granule=max(nbytes, 1)), None)
+    return Stored(_dequantized(origin, affine, nbytes), None)
+
+
+def _dequantized(origin: Tensor, affine: Affine, nbytes: int) -> Deferred:
+    """Real values of dense integers, row by row."""
+    cut, elements = Cut.of(origin.shape, affine.granularity), elements_of(origin)
+
+    def produce(start: int, stop: int) -> npt.NDArray[np.uint8]:
+        first, last = start // 4 // cut.row, stop // 4 // cut.row
+        integers = elements(first * cut.row, last * cut.row).reshape(last - first, *cut.shape[1:])
+        return as_bytes(dequantize(integers, cut.part(affine, first, last)))
+
+    return Deferred(nbytes, produce, granule=4 * max(cut.row, 1))
 
 
 def as_bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

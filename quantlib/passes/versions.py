@@ -5,6 +5,8 @@ from __future__ import annotations
 from quantlib.operators import Signature, minimum_runtime, operator_version
 from quantlib.tflite import Draft, GraphDraft, Table, builtin_operators, tensor_types
 
+#: Version of FULLY_CONNECTED with sparse weights.
+SPARSE_VERSION = 8
 _RUNTIME = "min_runtime_version"
 _RUNTIME_BYTES = 16  # flatbuffer_export.cc pads the entry with NULs to this length
 
@@ -40,7 +42,7 @@ def _per_channel(weights: Table | None) -> bool:
     if weights is None or not _channels(weights) or weights.shape is None or not weights.shape.size:
         return False
     axis = weights.quantization.quantized_dimension
-    return bool(_channels(weights) == weights.shape[axis])
+    return bool(0 <= axis < weights.shape.size and _channels(weights) == weights.shape[axis])
 
 
 def _channels(table: Table | None) -> int:
@@ -53,9 +55,15 @@ def _scale(table: Table | None) -> float | None:
 
 
 def raise_version(draft: Draft, graph: GraphDraft, operator: Table) -> Table:
-    """Return an operator in the version that its types ask for; a version is never lowered."""
+    """Return an operator in the version that its types ask for; a version is never lowered.
+
+    But for that of FULLY_CONNECTED with sparse weights, which says nothing else: XNNPACK takes an operator of just
+    that version for one whose weights are sparse, and of no other (tflite/delegates/xnnpack/xnnpack_delegate.cc).
+    """
     code = draft.codes[operator.opcode_index]
-    needed = max(operator_version(signature_of(draft, graph, operator)), code.version)
+    needed = operator_version(signature_of(draft, graph, operator))
+    if name_of(code) != "FULLY_CONNECTED" or SPARSE_VERSION not in (needed, code.version):
+        needed = max(needed, code.version)
     return operator if needed == code.version else operator.replace(opcode_index=draft.coded(code, needed))
 
 

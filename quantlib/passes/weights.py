@@ -12,10 +12,10 @@ import numpy as np
 from quantlib.errors import InvalidValue
 from quantlib.numerics import PerBlock, element_type
 from quantlib.operators import row
-from quantlib.recipes import BEHIND, KEEP, Decision, Graph, Plan, Use, constant_affine, stored_identity
+from quantlib.recipes import BEHIND, KEEP, Decision, Graph, Plan, Use, constant_affine, stays_sparse, stored_identity
 from quantlib.tflite import Draft, Model, Quantization, Table, Tensor, quantization_table, tensor_type_code
 
-from .stored import Stored, stored_float16, stored_float32, stored_integer
+from .stored import Stored, stored_float16, stored_float32, stored_integer, stored_sparse_float16
 from .versions import name_of, raise_version, update_runtime
 
 #: What the converter writes for float16 weights with computation in float32.
@@ -94,6 +94,14 @@ class _Shelf:
             self.stored[key] = stored, self.draft.add_buffer(stored.data)
         return self.stored[key]
 
+    def sparse_halves(self, origin: Tensor) -> int:
+        """Buffer index of a sparse constant's elements as float16."""
+        key = (*stored_identity(origin), "sparse")
+        if key not in self.stored:
+            stored = stored_sparse_float16(origin)
+            self.stored[key] = stored, self.draft.add_buffer(stored.data)
+        return self.stored[key][1]
+
 
 class _GraphJob:
     """The decisions of one subgraph.
@@ -129,6 +137,8 @@ class _GraphJob:
             if decision.action == BEHIND or (use.operator, use.operand) in decision.dequantized:
                 real = real if real >= 0 else self._dequantize(tensor, index)
                 self._connect(use, real)
+                if origin.table.sparsity is not None:  # its version says that the weights are sparse
+                    self.touched.add(use.operator)
                 continue
             self._connect(use, index)
             self.touched.add(use.operator)
@@ -137,6 +147,8 @@ class _GraphJob:
 
     def _store(self, decision: Decision, tensor: Tensor, origin: Tensor) -> int:
         """Put the constant in its new type where it was, or beside it where somebody needs the old one."""
+        if decision.type == "FLOAT16" and stays_sparse(tensor, origin):
+            return self._store_sparse(decision, tensor, origin)
         stored, buffer = self.shelf.get(tensor, origin, decision)
         table = tensor.table.replace(
             type=tensor_type_code(decision.type),
@@ -152,6 +164,21 @@ class _GraphJob:
         if maker is not None:
             self.removed.add(maker)
         return decision.tensor
+
+    def _store_sparse(self, decision: Decision, tensor: Tensor, origin: Tensor) -> int:
+        """Store halves in the place of a sparse constant's elements, and let a DENSIFY make a tensor of them."""
+        table = origin.table.replace(type=tensor_type_code("FLOAT16"), buffer=self.shelf.sparse_halves(origin))
+        self.graph.tensors.append(table)
+        sparse, dense = len(self.graph.tensors) - 1, decision.tensor
+        made = tensor.table.replace(type=tensor_type_code("FLOAT16"))
+        if decision.plain:
+            self.graph.tensors.append(made.replace(name=f"{tensor.name}_float16"))
+            dense = sparse + 1
+        else:
+            self.graph.tensors[dense] = made
+            self.removed.add(self.source.producers[dense])
+        self.heads.append(self.draft.operator("DENSIFY", [sparse], [dense], Table("DensifyOptions")))
+        return dense
 
     def _quantization(self, tensor: Tensor, stored: Stored, decision: Decision) -> Table | None:
         if stored.affine is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .check import Findings, Violation, check, operation
-from .constants import Cut, constant_affine, constant_range, elements_of
+from .constants import Cut, constant_affine, constant_range, elements_of, stays_sparse, stored_bytes
 from .graph import STORAGE, Graph, Use
-from .grid import stored_identity
+from .grid import affine_of, stored_identity
 from .integer import plan_integer
 from .plan import BEHIND, DIRECT, KEEP, Decision, End, Moments, OperatorPlan, Plan
 from .presets import (
@@ -22,6 +22,7 @@ from .presets import (
     weight_only_int4,
 )
 from .recipe import Recipe
+from .selectors import Selection
 from .toml import from_toml, load
 from .weights import plan_weights
 
@@ -40,8 +41,10 @@ __all__ = [
     "OperatorPlan",
     "Plan",
     "Recipe",
+    "Selection",
     "Use",
     "Violation",
+    "affine_of",
     "by_name",
     "check",
     "constant_affine",
@@ -58,6 +61,8 @@ __all__ = [
     "operation",
     "plan_integer",
     "plan_weights",
+    "stays_sparse",
+    "stored_bytes",
     "stored_identity",
     "uint8",
     "weight_only",

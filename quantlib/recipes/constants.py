@@ -19,6 +19,7 @@ from quantlib.numerics import (
     PerBlock,
     PerTensor,
     affine_from_range,
+    element_type,
     from_bfloat16,
     mse_range,
     to_bfloat16,
@@ -138,6 +139,42 @@ def elements_of(origin: Tensor) -> Callable[[int, int], npt.NDArray[Any]]:
         return np.require(data.load(size * start, size * stop).view(dtype), requirements="A")
 
     return elements
+
+
+def stored_bytes(origin: Tensor, kind: str = "") -> int:
+    """Bytes of a constant as it is stored, with what says where its elements stand if it is sparse.
+
+    Parameters
+    ----------
+    origin : Tensor
+    kind : str
+        Element type that its elements are to have; their own if empty.
+    """
+    size = 0 if origin.data is None else origin.data.nbytes
+    if kind:
+        size = size * element_type(kind).bits // element_type(origin.type).bits
+    for level in origin.table.sparsity.dim_metadata or () if origin.table.sparsity is not None else ():
+        vectors = [v.values for v in (level.array_segments, level.array_indices) if v is not None]
+        size += sum(v.nbytes for v in vectors if v is not None)
+    return size
+
+
+def stays_sparse(tensor: Tensor, origin: Tensor) -> bool:
+    """Whether a constant is stored sparse, and other floats can take its elements' place.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        What operators read.
+    origin : Tensor
+        The constant that it comes from.
+
+    Returns
+    -------
+    bool
+        Whether a DENSIFY, and nothing that rounds, stands between the two.
+    """
+    return origin.table.sparsity is not None and not isinstance(origin, Rounded) and origin.index != tensor.index
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from quantlib.calibration import Statistics
-from quantlib.numerics import Affine, element_type
+from quantlib.numerics import Affine, element_type, retyped
 from quantlib.operators import OperatorRow, row
 from quantlib.targets import Target
-from quantlib.tflite import Model
+from quantlib.tflite import Model, called_subgraphs
 
 from .choices import Choice, choose, operands, results
 from .filters import Filters
@@ -100,21 +100,8 @@ def _dummy(recipe: Recipe) -> str:
 
 def _called(model: Model) -> set[int]:
     """Subgraphs that control flow or composites run: their ends stay float, as the callers' do."""
-    found: set[int] = set()
-    for graph in model.subgraphs:
-        for operator in graph.operators or ():
-            for options in (operator.builtin_options, operator.builtin_options_2):
-                for name in _CALLS:
-                    value = getattr(options, name, None)
-                    if isinstance(value, int) and value >= 0:
-                        found.add(value)
-    return found
-
-
-_CALLS = (
-    "then_subgraph_index", "else_subgraph_index", "cond_subgraph_index", "body_subgraph_index",
-    "init_subgraph_index", "decomposition_subgraph_index", "subgraph",
-)  # fmt: skip
+    operators = (operator for graph in model.subgraphs for operator in graph.operators or ())
+    return {g for operator in operators for g in called_subgraphs(operator)}
 
 
 class _GraphPlan:
@@ -277,6 +264,5 @@ class _GraphPlan:
         if wanted == kind:
             return inner
         if {wanted, kind} == {"INT8", "UINT8"}:
-            shift = 128 if wanted == "UINT8" else -128
-            return Affine(element_type(wanted), inner.scale, inner.zero_point + shift)
+            return retyped(inner, wanted)
         return self.groups.affine((t, wanted))

@@ -13,6 +13,7 @@ from quantlib.operators import OperatorRow, row
 from quantlib.targets import Target
 from quantlib.tflite import Model, Tensor
 
+from .constants import stays_sparse, stored_bytes
 from .fitting import fitted
 from .graph import STORAGE, Graph, Use
 from .grid import trained_note
@@ -123,7 +124,7 @@ def _is_storage_step(graph: Graph, t: int) -> bool:
 
 
 def _keep(graph: Graph, tensor: Tensor, origin: Tensor, reason: str) -> Decision:
-    size = origin.data.nbytes if origin.data is not None else 0
+    size = stored_bytes(origin)
     readers = tuple(graph.names[u.operator] for u in graph.uses.get(tensor.index, ()))
     return Decision(
         graph.index,
@@ -174,8 +175,8 @@ def _unfit(graph: Graph, tensor: Tensor, origin: Tensor, recipe: Recipe) -> str:
     if recipe.mode == "float16":
         if origin.type == "FLOAT16":
             return "already FLOAT16"
-        if origin.table.sparsity is not None:
-            return "stored sparse; its dense form would be larger"
+        if origin.table.sparsity is not None and not stays_sparse(tensor, origin):
+            return "stored sparse, and no DENSIFY alone stands before its readers"
         return _too_small(count, recipe.min_elements or 0) or _overflow(origin)
     return _too_small(count, recipe.min_elements or 0)
 
@@ -359,19 +360,22 @@ def _combine(graph: Graph, tensor: Tensor, origin: Tensor, recipe: Recipe, forms
         if (u.operator, u.operand) not in plain
         and (f.action, f.type, f.granularity, f.affine) != (action, kind, granularity, affine)
     )
-    before = origin.data.nbytes if origin.data is not None else 0
-    size = element_type(kind).nbytes(_count(tensor))
+    before = stored_bytes(origin)
+    halves = kind in _FLOATS and stays_sparse(tensor, origin)
+    size = stored_bytes(origin, kind) if halves else element_type(kind).nbytes(_count(tensor))
     if kind not in _FLOATS:
         scales = int(np.prod(parameter_shape(granularity, tensor.shape), dtype=np.int64))
         size += scales * (2 if isinstance(granularity, PerBlock) else _SCALE_COST)
         symmetric = recipe.symmetric if affine is None else not affine.zero_point.any()
         size += 0 if symmetric else scales * _ZERO_POINT_COST
-    if kind not in _FLOATS and size >= before:
+    # integers that a kernel computes with are worth it even where a sparse form is smaller
+    most = element_type(origin.type).nbytes(_count(tensor)) if action == DIRECT else before
+    if kind not in _FLOATS and size >= most:
         return _keep(
             graph,
             tensor,
             origin,
-            f"{kind} with its scales would take {size:,} bytes, no fewer than {before:,}",
+            f"{kind} with its scales would take {size:,} bytes, no fewer than {most:,}",
         )
     notes = [f.reason for f in forms.values() if f.reason and f.action != KEEP]
     if plain:

@@ -12,9 +12,12 @@ from .model import Model, Reference
 from .read import read
 from .schema import builtin_operators, enum_names, table_names, tensor_type_code, tensor_types
 from .source import Source
-from .sparsity_encode import SparseLayout, sparse_size, sparsify
+from .sparsity import densify
+from .sparsity_encode import SparseLayout, sparse_size, sparsify, sparsify_data, stored_counts
 from .table import Table
-from .tensor import Quantization, Tensor
+from .tensor import Quantization, Tensor, values_of
+from .unused import Unused, called_subgraphs, without_unused
+from .writer import file_pieces
 
 __all__ = [
     "INLINE_LIMIT",
@@ -33,16 +36,24 @@ __all__ = [
     "SparseLayout",
     "Table",
     "Tensor",
+    "Unused",
     "builtin_operators",
+    "densify",
+    "called_subgraphs",
     "decode_flexbuffer",
     "enum_names",
+    "file_pieces",
     "metadata_with_statistics",
     "plan_layout",
     "quantization_table",
     "read",
     "sparse_size",
     "sparsify",
+    "sparsify_data",
+    "stored_counts",
     "table_names",
     "tensor_type_code",
     "tensor_types",
+    "values_of",
+    "without_unused",
 ]

@@ -63,19 +63,46 @@ def remapped(raw: bytes, places: list[dict[int, int]]) -> bytes:
     InvalidModel
         If the entry breaks off or has another version.
     """
+    graphs = []
+    for g, pairs in enumerate(_pairs(raw)):
+        place = places[g] if g < len(places) else {}
+        graphs.append([(place[a], place[b]) for a, b in pairs if a in place and b in place])
+    return _entry(graphs)
+
+
+def of_subgraphs(raw: bytes, kept: list[int]) -> bytes:
+    """Return the entry's bytes with some of the subgraphs alone.
+
+    Parameters
+    ----------
+    raw : bytes
+    kept : list of int
+        Subgraphs that stay, in order.
+
+    Raises
+    ------
+    InvalidModel
+        As `remapped`.
+    """
+    graphs = _pairs(raw)
+    return _entry([graphs[g] if g < len(graphs) else [] for g in kept])
+
+
+def _pairs(raw: bytes) -> list[list[tuple[int, int]]]:
+    """For each subgraph, pairs of operators."""
     stream = _Stream(raw)
-    version, graphs = stream.unsigned(), 0
+    version = stream.unsigned()
     if version != _VERSION:
         raise InvalidModel(
             f"metadata model_control_dependencies has version {version}; 1 is required to move operators"
         )
-    graphs = stream.unsigned()
-    out = bytearray(_unsigned(version) + _unsigned(graphs))
-    for g in range(graphs):
-        pairs = [(stream.signed(), stream.signed()) for _ in range(stream.unsigned())]
-        place = places[g] if g < len(places) else {}
-        kept = [(place[a], place[b]) for a, b in pairs if a in place and b in place]
-        out += _unsigned(len(kept))
-        for a, b in kept:
+    return [[(stream.signed(), stream.signed()) for _ in range(stream.unsigned())] for _ in range(stream.unsigned())]
+
+
+def _entry(graphs: list[list[tuple[int, int]]]) -> bytes:
+    out = bytearray(_unsigned(_VERSION) + _unsigned(len(graphs)))
+    for pairs in graphs:
+        out += _unsigned(len(pairs))
+        for a, b in pairs:
             out += _signed(a) + _signed(b)
     return bytes(out)

@@ -84,7 +84,8 @@ class Encoder:
         for (count, raw), (align, fields) in self._in_tight_order():
             self._pad(align, ahead=4)
             at = len(self.out)
-            self.out.extend(_U32.pack(count) + raw)
+            self.out.extend(_U32.pack(count))
+            self.out.extend(raw)
             for field in fields:
                 self._point(field, at)
         return self.out
@@ -171,7 +172,10 @@ class Encoder:
         elif kind == "string":
             self._string(field, value)
         elif kind == "scalars":
-            self._leaf(field, align, value.size, value.tobytes())
+            # a view of what can't change any more costs no copy, and hashes as its bytes do
+            flat = value if value.flags.c_contiguous else value.copy()
+            flat.flags.writeable = False
+            self._leaf(field, align, value.size, flat.view(np.uint8).data)
         else:
             self._pad(4)
             at = len(self.out)

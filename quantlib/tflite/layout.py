@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .archive import moved
 from .data import Data, Inline, Slice
 from .encode import Encoder
@@ -137,4 +139,5 @@ def _finish(model: Model, skeleton: bytearray, places: list[Placement], at: int,
         trailing = moved(model.trailing.numpy().tobytes(), distance)
         places = [*places, Placement(end, Inline(trailing))]
         end += len(trailing)
-    return FileLayout((Placement(0, Inline(bytes(skeleton))), *places), end, external)
+    whole = np.frombuffer(memoryview(skeleton).toreadonly(), np.uint8)
+    return FileLayout((Placement(0, Inline(whole)), *places), end, external)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from quantlib.errors import InvalidModel
 
@@ -14,7 +15,8 @@ from quantlib.errors import InvalidModel
 ENTRY = "TFLITE_METADATA"
 #: Slots: ModelMetadata.subgraph_metadata; SubGraphMetadata.{input,output}_tensor_metadata; TensorMetadata.stats;
 #: Stats.max and Stats.min.
-_SUBGRAPHS, _SIDES, _STATS, _MAX, _MIN = 3, {"input": 2, "output": 3}, 5, 0, 1
+_SUBGRAPHS, _STATS, _MAX, _MIN = 3, 5, 0, 1
+_SIDES = MappingProxyType({"input": 2, "output": 3})
 #: Greatest and least values of an end, changed or left (None).
 Change = Callable[[tuple[float, ...], tuple[float, ...]], tuple[tuple[float, ...], tuple[float, ...]] | None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,8 @@ def _users(root: Table) -> Counter[int]:
     return users
 
 
-def _buffers_in_use(root: Table) -> set[int]:
+def buffers_in_use(root: Table) -> set[int]:
+    """Buffers that a tensor or a metadata entry refers to, and buffer 0."""
     used = {0, *_users(root)}
     if root.metadata_buffer is not None:
         used.update(root.metadata_buffer.tolist())
@@ -123,7 +125,7 @@ def _buffers_in_use(root: Table) -> set[int]:
 
 def _drop_buffers(root: Table, before: Table) -> Table:
     count = len(root.buffers or ())
-    keep, place = _kept(count, _buffers_in_use(root), _buffers_in_use(before), len(before.buffers or ()))
+    keep, place = _kept(count, buffers_in_use(root), buffers_in_use(before), len(before.buffers or ()))
     if len(keep) == count:
         return root
     subgraphs = [
@@ -159,15 +161,28 @@ def _drop_codes(root: Table, before: Table) -> Table:
 
 def _remap_dependencies(root: Table, before: Table, origins: list[list[int | None]]) -> Table:
     """Ordering hints name operators by index; those follow too."""
-    entry = next((e for e in root.metadata or () if e.name == _DEPENDENCIES), None)
     identity = [list(range(len(g.operators or ()))) for g in before.subgraphs]
-    if entry is None or origins == identity:
-        return root
-    data = root.buffers[entry.buffer].data
-    if data is None:
+    if origins == identity:
         return root
     places = [{old: new for new, old in enumerate(graph) if old is not None} for graph in origins]
-    moved = Inline(dependencies.remapped(data.numpy().tobytes(), places))
+    return with_dependencies(root, lambda raw: dependencies.remapped(raw, places))
+
+
+def with_dependencies(root: Table, change: Callable[[bytes], bytes]) -> Table:
+    """Return the model with other control dependencies, where it has any; who shares their buffer keeps it.
+
+    Parameters
+    ----------
+    root : Table
+        The ``Model``.
+    change : callable
+        From the entry's bytes to others.
+    """
+    entry = next((e for e in root.metadata or () if e.name == _DEPENDENCIES), None)
+    data = None if entry is None else root.buffers[entry.buffer].data
+    if data is None or entry is None:
+        return root
+    moved = Inline(change(data.numpy().tobytes()))
     alone = _users(root)[entry.buffer] == 1
     buffers = list(root.buffers)
     if alone:

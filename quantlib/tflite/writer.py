@@ -36,6 +36,27 @@ def _pieces(layout: FileLayout) -> Iterator[tuple[int, Data, int, int]]:
             yield placement.start + start, data, start, min(start + step, data.nbytes)
 
 
+def file_pieces(model: Model) -> Iterator[Bytes]:
+    """Yield the bytes of a model's file from beginning to end, in pieces of which none is kept.
+
+    Parameters
+    ----------
+    model : Model
+
+    Yields
+    ------
+    uint8 array of shape (n,)
+    """
+    layout, done = plan_layout(model), 0
+    for at, data, start, stop in _pieces(layout):
+        if at > done:
+            yield np.zeros(at - done, np.uint8)
+        yield data.load(start, stop) if data.granule == 1 else data.read(start, stop)
+        done = at + stop - start
+    if layout.size > done:
+        yield np.zeros(layout.size - done, np.uint8)
+
+
 def to_bytes(model: Model, *, rebuild: bool = False) -> bytes:
     """Return the file's bytes."""
     layout = plan_layout(model, rebuild=rebuild)

@@ -205,7 +205,7 @@ def test_every_public_name_is_in_the_api_page():
 
 
 def test_every_option_is_in_the_command_line_page():
-    parser = cli._parser()
+    parser = cli._parser(())
     subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     text = page("command-line.md")
     assert len(subparsers.choices) > 2

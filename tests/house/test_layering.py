@@ -18,7 +18,7 @@ FLOORS = (
     ("runners", "recipes"),
     ("passes",),
     ("evaluation",),
-    ("api", "ranges"),
+    ("api", "ranges", "testing"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -16,12 +16,15 @@ PACKAGE = Path(quantlib.__file__).parent
 #: A name that comes or goes is a decision: change it here, in docs/reference/api.md and in the release notes.
 NAMES = {
     *("Model", "Plan", "Quantization", "QuantlibError", "Recipe", "Tensor", "__version__"),
-    *("Comparison", "Statistics", "calibrate", "check", "compare", "plan", "quantize", "read", "run"),
+    *("Comparison", "Statistics", "calibrate", "check", "cluster", "compare", "plan", "quantize", "read", "run"),
     *("calibration", "demo", "errors", "evaluation", "numerics", "operators", "ranges", "recipes"),
-    *("runners", "targets", "tflite", "tune"),
+    *("dequantize", "prune", "prune_channels", "retype", "tidy"),
+    *("golden", "runners", "targets", "testing", "tflite", "tune"),
 }
 DOORS = (
     "quantlib",
+    "quantlib.operators.kernels",
+    "quantlib.testing",
     *(
         f"quantlib.{room}"
         for room in (

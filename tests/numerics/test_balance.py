@@ -22,8 +22,10 @@ def errors(w, q, affine):
     """What is left of each weight, in steps, as the library's float32 arithmetic sees it."""
     columns = (-1,) + (1,) * (w.ndim - 1)
     left = w * (np.float32(1) / affine.scale).reshape(columns)
-    left += affine.zero_point.astype(np.float32).reshape(columns)
+    points = affine.zero_point.astype(np.float32).reshape(columns)
+    left += points
     left -= q
+    left[np.abs(left) <= (np.abs(q) + np.abs(points)) * 2.0**-22] = 0  # on the grid
     return left
 
 
@@ -346,3 +348,19 @@ def test_inputs_that_are_always_0_move_nothing(shape):
 def test_other_granularities_are_refused(affine):
     with pytest.raises(InvalidValue, match="one for each row of axis 0"):
         quantize_balanced(np.zeros((1, 4), np.float32), affine, mean=1.0, variance=1.0)
+
+
+@examples(60)
+@given(st.data(), st.sampled_from([SMALL, LONG, WINDOWS]), st.floats(0.05, 0.95))
+def test_what_lies_on_the_grid_stays(data, shapes, share):
+    """Pruned weights stay 0 and clustered ones where they are, however much moving them would help."""
+    w, affine, mean, variance = data.draw(cases(shapes))
+    columns = (-1,) + (1,) * (w.ndim - 1)
+    real = (quantize(w, affine).astype(np.float32) - affine.zero_point.reshape(columns)) * affine.scale.reshape(
+        columns
+    )
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    on_grid = rng.random(w.shape) < share
+    w = np.where(on_grid, np.where(rng.random(w.shape) < 0.5, 0, real), w).astype(np.float32)
+    found = quantize_balanced(w, affine, mean=mean, variance=variance * 1e-9)
+    np.testing.assert_array_equal(found[on_grid], quantize(w, affine)[on_grid])

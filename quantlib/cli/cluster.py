@@ -1,0 +1,46 @@
+"""`quantlib cluster`: few different values in each weight."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from quantlib.passes import cluster
+
+from .edited import add_selectors, edit_parser, finished, opened, selectors
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = edit_parser(commands, "cluster", "let each weight have few different values, which packs well")
+    add = parser.add_argument
+    add("--clusters", type=int, default=16, metavar="K", help="different values, 2 to 4096; 16 by default")
+    add("--per", default="tensor", metavar="tensor|channel", help="of each weight (default), or each output channel")
+    add("--start", default="density", metavar="NAME", help="start of k-means: density (default), linear, k-means++")
+    add("--seed", type=int, default=0, metavar="N", help="for k-means++; 0 by default")
+    add("--free-zeros", action="store_true", help="zeros may become other values, as any value may")
+    add(
+        "--grid",
+        metavar="int8|int8-tensor",
+        help="values that int8 quantization doesn't change: with a scale per channel, or one per tensor",
+    )
+    add("--min-elements", type=int, default=0, metavar="N", help="leave smaller weights alone")
+    add_selectors(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Cluster, write and report."""
+    model = opened(options)
+    edited = cluster(
+        model,
+        options.clusters,
+        per=options.per,
+        start=options.start,
+        preserve_zeros=not options.free_zeros,
+        grid=options.grid,
+        seed=options.seed,
+        min_elements=options.min_elements,
+        **selectors(options),
+    )
+    return finished(options, model, edited)

@@ -1,0 +1,82 @@
+"""`quantlib prune`: weights of least magnitude, or whole channels, removed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from quantlib.errors import InvalidValue
+from quantlib.passes import Edited, prune
+from quantlib.tflite import Model
+
+from .common import add_samples, require_together, warnings_as_lines
+from .edited import add_selectors, edit_parser, finished, opened, selectors
+
+#: What says nothing beside --channels.
+_WEIGHTS_ONLY = ("sparsity", "pattern", "ranking", "sensitivity", "encode")
+#: What says nothing without --sensitivity.
+_MEASURING = ("data", "runner", "signature", "sequence")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = edit_parser(commands, "prune", "set the weights of least magnitude to zero, or remove whole channels")
+    add = parser.add_argument
+    add("--sparsity", type=float, metavar="S", help="share of zeros, from 0 to less than 1; 0.5 by default")
+    add("--pattern", metavar="P", help="unstructured (default), 2:4 (or any m:n), 1x4 or 1x16 (or any 1xn)")
+    add("--ranking", metavar="tensor|global", help="rank each weight by itself (default), or all together")
+    add("--encode", action="store_true", help="store pruned weights without their zeros, where LiteRT reads that")
+    add("--channels", type=float, metavar="FRACTION", help="remove so many output channels through the graph instead")
+    add("--sensitivity", action="store_true", help="share the sparsity out by what each weight costs on --data")
+    add_samples(parser, required=False)
+    add("--first-last", action="store_true", help="change the first and the last layers, too")
+    add("--min-elements", type=int, metavar="N", help="leave smaller weights alone; 1024 by default")
+    add_selectors(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prune, write and report."""
+    if options.channels is not None:
+        _refuse(options, "--channels", (*_WEIGHTS_ONLY, *_MEASURING, "min_elements"))
+    elif options.sensitivity:
+        require_together(options, "--sensitivity", all_of=("data",))
+    else:
+        _refuse(options, "pruning without --sensitivity", _MEASURING)
+    model = opened(options)
+    chosen: dict[str, Any] = {**selectors(options), "first_last": options.first_last}
+    if options.channels is not None:
+        from quantlib.passes import prune_channels
+
+        return finished(options, model, prune_channels(model, options.channels, **chosen))
+    return finished(options, model, _pruned(options, model, chosen))
+
+
+def _refuse(options: argparse.Namespace, what: str, names: tuple[str, ...]) -> None:
+    """Refuse options that say nothing, 0 included."""
+    given = {name: getattr(options, name) for name in names}
+    odd = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None and value is not False]
+    if odd:
+        raise InvalidValue(f"{', '.join(odd)} says nothing beside {what}; leave it out")
+
+
+def _pruned(options: argparse.Namespace, model: Model, chosen: dict[str, Any]) -> Edited:
+    given: dict[str, Any] = {"sparsity": options.sparsity, "pattern": options.pattern, "ranking": options.ranking}
+    given["min_elements"] = options.min_elements
+    edit: Callable[..., Edited] = partial(prune, **chosen, **{k: v for k, v in given.items() if v is not None})
+    if not options.sensitivity:
+        return edit(model, encode=options.encode)
+    from quantlib.evaluation import sensitivity  # here, since importing the commands is to cost next to nothing
+
+    with warnings_as_lines("prune"):
+        errors = sensitivity(
+            model,
+            options.data,
+            edit,
+            signature=options.signature,
+            runner=options.runner,
+            sequence=options.sequence,
+        )
+    return edit(model, encode=options.encode, sensitivity=errors)

@@ -1,0 +1,157 @@
+"""Cluster: the values of each weight become few."""
+
+from __future__ import annotations
+
+import math
+
+from quantlib.tflite import Draft, Model
+
+from .codebook import Codebook, Tally, tally
+from .codebook_search import ClusterOptions, find_codebook
+from .edited import Edited, Line, deflated_size
+from .selected import Selected, Texts
+from .weight_sites import WeightSite, weight_sites
+
+#: Operators that change a constant's values before its readers see them.
+_ROUNDING = ("QUANTIZE", "FAKE_QUANT")
+
+
+def cluster(
+    model: Model,
+    clusters: int = 16,
+    *,
+    per: str = "tensor",
+    start: str = "density",
+    preserve_zeros: bool = True,
+    grid: str | None = None,
+    seed: int = 0,
+    only: Texts = (),
+    skip: Texts = (),
+    only_types: Texts = (),
+    skip_types: Texts = (),
+    min_elements: int = 0,
+) -> Edited:
+    """Let each weight have only so many different values (weight sharing), which makes its file pack well.
+
+    Of a float model, one with float16 weights, or one with integer weights of up to 8 bits, whose stored integers
+    become few. Types and sizes stay; what is stored sparse stays so.
+
+    Parameters
+    ----------
+    model : Model
+    clusters : int
+        Different values, from 2 to 4,096.
+    per : str
+        ``tensor``: of the whole weight. ``channel``: of each output channel.
+    start : str
+        Where k-means begins: ``density``, ``linear`` or ``k-means++``; see `quantlib.numerics.cluster_values`. Says
+        nothing to integers, whose best clusters are found directly.
+    preserve_zeros : bool
+        Zeros stay zeros, as one of the values; so pruning is kept.
+    grid : str, optional
+        For float weights that are to be quantized next. ``int8``: values on the grid that each channel has then, so
+        that quantizing by the recipes ``int8``, ``dynamic`` and ``weight-only`` changes nothing; so many different
+        *integers* each weight (or channel) has, while as real numbers they differ from channel to channel with the
+        scale. ``int8-tensor``: on the grid that the tensor has with the granularity ``tensor``.
+    seed : int
+        For ``k-means++``.
+    only, skip : str or several
+        Regular expressions, searched in the names of operators and weights; `skip` wins.
+    only_types, skip_types : str or several
+        The same by operator type, such as CONV_2D.
+    min_elements : int
+        Smaller weights are left alone.
+
+    Returns
+    -------
+    Edited
+        With `totals`: elements of all weights that were clustered, the root of the mean square error over them, and
+        the bytes of the file after deflate, before and after.
+
+    Raises
+    ------
+    InvalidValue
+        If an option is none of those above, a selector matches no weight, or a weight isn't finite.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> model = ql.read(ql.demo.MODEL)
+    >>> edited = ql.cluster(model, 16)
+    >>> print(edited.done[0])
+    conv1/kernel: 16 values for 144 elements, RMSE 0.0279
+    >>> import numpy as np
+    >>> np.unique(edited.model.tensor("conv2/kernel").numpy()).size
+    16
+    """
+    options = ClusterOptions(clusters, per, start, preserve_zeros, grid, seed, min_elements)
+    selected = Selected.of(only, skip, only_types, skip_types)
+    sites = weight_sites(model)
+    whys = {site.name: _why_not(site, selected, min_elements) for site in sites}
+    selected.check_all_used()
+    chosen: dict[object, list[WeightSite]] = {}
+    for site in sites:
+        if not whys[site.name]:
+            chosen.setdefault(site.identity, []).append(site)
+    draft, done, tallies = Draft(model), [], []
+    for group in chosen.values():
+        book = find_codebook(group[0], options)
+        found = book if isinstance(book, str) else tally(book)
+        if isinstance(book, str) or isinstance(found, str) or not found.changed:
+            why = book if isinstance(book, str) else _few(book, options)
+            whys.update({site.name: why for site in group})
+            continue
+        _store(draft, group, book)
+        done += [_line(site, book, found) for site in group]
+        tallies.append(found)
+    made = draft.done() if done else model
+    kept = tuple(Line(name, why) for name, why in whys.items() if why)
+    return Edited(made, "cluster", tuple(done), kept, _totals(model, made, tallies))
+
+
+def _why_not(site: WeightSite, selected: Selected, least: int) -> str:
+    """Why a weight is left alone; empty where it is clustered."""
+    refusal = selected.refusal_of(site)
+    if refusal or site.reason:
+        return refusal or site.reason
+    rounding = next((name for o in site.steps if (name := site.graph.names[o]) in _ROUNDING), "")
+    if rounding:
+        return f"{rounding} changes its values before they are read"
+    return f"{site.count:,} elements, fewer than {least:,}" if site.count < least else ""
+
+
+def _few(book: Codebook, options: ClusterOptions) -> str:
+    where = "a channel" if len(book.books) > 1 else "all"
+    return f"{book.most:,} different values in {where}, no more than {options.clusters:,}"
+
+
+def _store(draft: Draft, group: list[WeightSite], book: Codebook) -> None:
+    buffer = draft.add_buffer(book.data())
+    for site in group:
+        tensors = draft.graphs[site.graph.index].tensors
+        tensors[site.tensor.index] = tensors[site.tensor.index].replace(buffer=buffer)
+
+
+def _line(site: WeightSite, book: Codebook, found: Tally) -> Line:
+    rmse = math.sqrt(found.square / site.count)
+    integers = book.integers
+    what = f"{book.most:,} {'integers' if integers else 'values'}"
+    if len(book.books) > 1:
+        what = f"at most {what} a channel, {found.distinct:,} values in all,"
+    elif book.affine is not None and book.affine.scale.size > 1:
+        what = f"{what}, {found.distinct:,} values with their scales,"
+    figures: dict[str, float | int | str] = {"elements": site.count, "values": found.distinct}
+    if integers:
+        figures["integers"] = integers
+    figures |= {"most": book.most, "rmse": rmse}
+    return Line(site.name, f"{what} for {site.count:,} elements, RMSE {rmse:.3g}", figures)
+
+
+def _totals(model: Model, made: Model, tallies: list[Tally]) -> dict[str, float | int]:
+    elements, square, before = sum(t.count for t in tallies), sum(t.square for t in tallies), deflated_size(model)
+    return {
+        "elements": elements,
+        "rmse": math.sqrt(square / elements) if elements else 0.0,
+        "deflated_before": before,
+        "deflated": before if made is model else deflated_size(made),
+    }

@@ -1,0 +1,180 @@
+"""Prune: the weights of least magnitude become zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from quantlib.numerics import element_type
+from quantlib.recipes import stored_bytes
+from quantlib.tflite import Model
+
+from .edited import Edited, Line, deflated_size
+from .pruning_job import PruneJob, Tally, ranked
+from .pruning_options import PruneOptions
+from .pruning_store import PrunedStore, SparseForm
+from .selected import Selected, Texts
+from .weight_sites import WeightSite, outer_layers, weight_sites
+
+#: Element types whose single values can be set to zero in place.
+_TYPES = ("FLOAT32", "FLOAT16", "INT8", "UINT8")
+#: Operators whose weights have the axis that products are summed along last; groups and blocks lie along it.
+_SUMMED_LAST = ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+
+
+def prune(
+    model: Model,
+    sparsity: float | None = None,
+    *,
+    pattern: str = "unstructured",
+    ranking: str = "tensor",
+    sensitivity: Mapping[str, float] | None = None,
+    encode: bool = False,
+    only: Texts = (),
+    skip: Texts = (),
+    only_types: Texts = (),
+    skip_types: Texts = (),
+    first_last: bool = False,
+    min_elements: int = 1024,
+) -> Edited:
+    """Set the weights of least magnitude to zero.
+
+    Of a float model, one with float16 weights, or one with int8 or uint8 weights, where the zero point is the zero.
+    Zeros that are there already count. What quantizes the result keeps its zeros.
+
+    Parameters
+    ----------
+    model : Model
+    sparsity : float, optional
+        Share of zeros, 0 or more and less than 1; 0.5 if not given. A pattern such as ``2:4`` has its own.
+    pattern : str
+        ``unstructured``; ``2:4`` (or any m:n), of every four weights along the axis that products are summed along
+        the two greatest stay; ``1x4`` or ``1x16`` (or any 1xn), blocks along that axis, ranked by their L2 norm.
+    ranking : str
+        ``tensor``: each weight gets the sparsity. ``global``: all of them together, ranked by magnitude.
+    sensitivity : mapping of str to float, optional
+        What it costs to prune each weight alone to that sparsity, by its name: an error that adds up, such as the
+        noise to signal ratio that `quantlib.evaluation.sensitivity` measures. The sparsity is shared out so that the
+        whole meets it with the least summed error. A weight that isn't named is left alone.
+    encode : bool
+        Store what is pruned without its zeros, where that is smaller and LiteRT reads it: behind a DENSIFY, or
+        directly where FULLY_CONNECTED has a sparse kernel.
+    only, skip : str or several
+        Regular expressions, searched in the names of operators and weights; `skip` wins.
+    only_types, skip_types : str or several
+        The same by operator type, such as CONV_2D.
+    first_last : bool
+        Prune the first and the last layers, too.
+    min_elements : int
+        Smaller weights are left alone.
+
+    Returns
+    -------
+    Edited
+        With `totals`: elements of all weights that were pruned, their zeros and sparsity, and the bytes of the file
+        after deflate, before and after.
+
+    Raises
+    ------
+    InvalidValue
+        If an option is none of those above, options contradict one another, a selector matches no weight, or a
+        weight isn't finite.
+
+    Notes
+    -----
+    With a sensitivity, pruning a weight to another sparsity is taken to cost its error times the energy (sum of
+    squares) that goes, over the energy that went when it was measured. The sum is least where all layers' weights
+    are ranked together by their square times error over energy.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> model = ql.read(ql.demo.MODEL)
+    >>> edited = ql.prune(model, 0.75)
+    >>> print(edited.done[0])
+    conv2/kernel: 15,552 of 20,736 are zero (75.0 %)
+    """
+    options = PruneOptions.of(sparsity, pattern, ranking, sensitivity, min_elements)
+    selected = Selected.of(only, skip, only_types, skip_types)
+    sites = weight_sites(model)
+    outer = {} if first_last else outer_layers(sites)
+    whys = {site.name: _why_not(site, options, selected, outer) for site in sites}
+    selected.check_all_used()
+    chosen: dict[object, list[WeightSite]] = {}
+    for site in sites:
+        if not whys[site.name]:
+            chosen.setdefault(site.identity, []).append(site)
+    jobs = ranked([group[0] for group in chosen.values()], options)
+    tallies = [job.tally() for job in jobs]
+    kept = [Line(name, why) for name, why in whys.items() if why]
+    done: list[Line] = []
+    store = PrunedStore(model)
+    for group, job, tally in zip(chosen.values(), jobs, tallies, strict=True):
+        sparse, data = group[0].tensor.table.sparsity is not None, job.data()
+        form = store.form(group, data) if encode and (tally.removed or not sparse) else ""
+        if not tally.removed and isinstance(form, str):
+            why = f"{_share(tally, job)} are zero already{f'; not encoded: {form}' if form else ''}"
+            kept += [Line(site.name, why) for site in group]
+            continue
+        store.put(group, data, form)
+        done += [_line(site, job, tally, form) for site in group]
+    made = store.done() if done else model
+    return Edited(made, "prune", tuple(done), tuple(kept), _totals(model, made, jobs, tallies))
+
+
+def _why_not(
+    site: WeightSite, options: PruneOptions, selected: Selected, outer: Mapping[tuple[int, int], str]
+) -> str:
+    """Why a weight is left alone; empty where it is pruned."""
+    refusal = selected.refusal_of(site)
+    tensor, unit = site.tensor, options.unit
+    if refusal or site.reason:
+        return refusal or site.reason
+    if tensor.type not in _TYPES:
+        return f"{tensor.type} weights can't be pruned"
+    if tensor.type in ("INT8", "UINT8") and (tensor.quantization is None or tensor.quantization.block_size):
+        return f"{tensor.type} without a scale for the tensor or for each channel"
+    if site.count < max(options.min_elements, 1):
+        return f"{site.count:,} elements, fewer than {options.min_elements:,}"
+    layer = next((outer[key] for u in site.readers if (key := (site.graph.index, u.operator)) in outer), "")
+    if layer:
+        return layer
+    if options.sensitivity is not None and site.name not in options.sensitivity:
+        return "no sensitivity is given for it"
+    if unit > 1 and (other := next((t for t in site.types if t not in _SUMMED_LAST), "")):
+        return f"the last axis isn't the one that {other} sums products along"
+    if tensor.shape[-1:] and tensor.shape[-1] % unit:
+        return f"its last axis, {tensor.shape[-1]}, is no multiple of {unit}"
+    return ""
+
+
+def _share(tally: Tally, job: PruneJob) -> str:
+    return f"{tally.zeros:,} of {job.site.count:,}"
+
+
+def _line(site: WeightSite, job: PruneJob, tally: Tally, form: SparseForm | str) -> Line:
+    what = f"{_share(tally, job)} are zero ({100 * tally.zeros / site.count:.1f} %)"
+    before = stored_bytes(site.tensor)
+    dense = element_type(site.tensor.type).nbytes(site.count)
+    figures: dict[str, float | int | str] = {
+        "elements": site.count,
+        "zeros": tally.zeros,
+        "sparsity": tally.zeros / site.count,
+        "bytes_before": before,
+        "bytes_after": dense if isinstance(form, str) else form.nbytes,
+    }
+    if form:
+        figures["form"] = f"kept dense: {form}" if isinstance(form, str) else str(form)
+        what = f"{what}; {figures['form']}"
+    return Line(site.name, what, figures)
+
+
+def _totals(model: Model, made: Model, jobs: Sequence[PruneJob], tallies: Sequence[Tally]) -> dict[str, float | int]:
+    count, zeros = sum(job.site.count for job in jobs), sum(tally.zeros for tally in tallies)
+    before = deflated_size(model)
+    return {
+        "elements": count,
+        "zeros": zeros,
+        "sparsity": zeros / count if count else 0.0,
+        "deflated_before": before,
+        "deflated": before if made is model else deflated_size(made),
+    }

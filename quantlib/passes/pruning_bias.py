@@ -1,0 +1,76 @@
+"""Biases beside pruned weights: what these gave on average, and how a bias is stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from quantlib.calibration import Statistics
+from quantlib.tflite import Draft
+
+from .pruning_job import PruneJob
+from .readings import Reading, bias_of, reading_of
+from .versions import raise_version
+from .weight_sites import WeightSite, real_elements
+
+
+def corrected_bias(job: PruneJob, statistics: Statistics, *, alone: bool) -> npt.NDArray[np.float32] | str:
+    """The bias of the operator that reads a weight, with what goes of the weight times the mean of what it meets.
+
+    Parameters
+    ----------
+    job : PruneJob
+    statistics : Statistics
+        Of the model.
+    alone : bool
+        Whether no other tensor has the weight's values.
+
+    Returns
+    -------
+    float32 array of shape (output channels,), or str
+        Why there is none.
+    """
+    site = job.site
+    reading = reading_of(site, alone=alone, grids=True)
+    if isinstance(reading, str):
+        return reading
+    bias = bias_of(site.graph, reading)
+    if isinstance(bias, str):
+        return bias
+    state = statistics.tensors.get((reading.subgraph, reading.input))
+    channels = None if state is None else state.channels
+    if channels is None or not channels.count.size:
+        return "the statistics have no means by channel of what it reads"
+    means = channels.mean
+    per, rest = divmod(reading.outputs if reading.depthwise else reading.inputs, means.size)
+    if rest:
+        return f"the statistics have {means.size} channels of what it reads"
+    shift = np.zeros(reading.outputs)
+    for start, stop in job.pieces():
+        at = np.arange(start, stop)
+        out = at % reading.outputs if reading.depthwise else at // reading.inputs
+        met = means[out // per] if reading.depthwise else means[at % means.size]
+        gone = np.where(job.stays(start, stop), 0.0, real_elements(site.tensor)(start, stop))
+        shift += np.bincount(out, gone * met, reading.outputs)
+    made: npt.NDArray[np.float32] = (bias + shift).astype(np.float32)
+    return made
+
+
+def put_bias(draft: Draft, site: WeightSite, reading: Reading, values: npt.NDArray[np.float32]) -> None:
+    """Give the operator that reads a weight a float bias of its own, before operators are rearranged.
+
+    One that nobody else reads keeps its tensor; else, and where there is none, it gets another.
+    """
+    graph, source = draft.graphs[reading.subgraph], site.graph
+    operator = graph.operators[reading.operator]
+    inputs = operator.inputs.tolist()
+    inputs += [-1] * (reading.bias + 1 - len(inputs))
+    old, buffer = inputs[reading.bias], draft.add_buffer(values)
+    own = old >= 0 and len(source.uses[old]) == 1 and old not in source.ends and source.tensor(old).is_constant
+    if own and source.tensor(old).type == "FLOAT32":
+        graph.tensors[old] = graph.tensors[old].replace(buffer=buffer, sparsity=None)
+        return
+    made = source.tensor(int(operator.outputs[0])).name
+    name = f"{made}/bias" if old < 0 else source.tensor(old).name
+    inputs[reading.bias] = graph.add_tensor(name, "FLOAT32", values.shape, buffer=buffer)
+    graph.operators[reading.operator] = raise_version(draft, graph, operator.replace(inputs=inputs))

@@ -1,0 +1,126 @@
+"""`quantlib prune`: every flag, every mistake."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import quantlib as ql
+from quantlib.cli import main
+from quantlib.evaluation import sensitivity
+from tests.support import pruned
+from tests.support.litert import RESOLVERS
+from tests.support.litert import run as run_litert
+
+DEMO, DATA = str(ql.demo.MODEL), str(ql.demo.CALIBRATION)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a command."""
+    status = main([str(w) for w in words])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("", {}),
+        ("--sparsity 0.75", {"sparsity": 0.75}),
+        ("--sparsity 0.75 --encode", {"sparsity": 0.75, "encode": True}),
+        ("--pattern 2:4", {"pattern": "2:4"}),
+        ("--pattern 1x4 --first-last --encode", {"pattern": "1x4", "first_last": True, "encode": True}),
+        ("--ranking global --min-elements 100", {"ranking": "global", "min_elements": 100}),
+        ("--only conv2 --only conv3 --skip conv3", {"only": ("conv2", "conv3"), "skip": "conv3"}),
+        ("--only-type CONV_2D", {"only_types": "CONV_2D"}),
+        ("--skip-type CONV_2D --sparsity 0", {"skip_types": "CONV_2D", "sparsity": 0.0}),
+    ],
+)
+def test_it_writes_what_the_api_makes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, options: dict[str, Any]
+) -> None:
+    out = tmp_path / "pruned.tflite"
+    status, text, error = run(capsys, "prune", DEMO, "-o", out, *words.split())
+    edited = ql.prune(ql.read(DEMO), **options)
+    assert (status, error) == (0, "")
+    assert out.read_bytes() == edited.model.to_bytes()
+    size = out.stat().st_size
+    assert text == f"{out}: 196,416 -> {size:,} bytes ({size / 196_416:.3f})\n{edited}\n"
+    for resolver in RESOLVERS:
+        run_litert(out.read_bytes(), resolver)
+
+
+def test_by_sensitivity(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "pruned.tflite"
+    words = ("--sparsity", "0.75", "--sensitivity", "--data", DATA, "--runner", "numpy", "--encode")
+    status, _, error = run(capsys, "prune", DEMO, "-o", out, *words)
+    assert (status, error) == (0, "")
+    model, edit = ql.read(DEMO), functools.partial(ql.prune, sparsity=0.75)
+    errors = sensitivity(model, DATA, edit, runner="numpy")
+    assert out.read_bytes() == edit(model, sensitivity=errors, encode=True).model.to_bytes()
+    assert out.read_bytes() != edit(model, encode=True).model.to_bytes()
+
+
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "pruned.tflite"
+    status, text, _ = run(capsys, "prune", DEMO, "-o", out, "--sparsity", "0.75", "--encode", "--json")
+    found = json.loads(text)
+    assert status == 0
+    assert (found["verb"], found["bytes_before"], found["bytes_after"]) == ("prune", 196_416, out.stat().st_size)
+    assert found["totals"]["sparsity"] == 0.75
+    assert found["done"][0]["where"] == "conv2/kernel"
+    assert found["done"][0]["form"] == "stored sparse behind DENSIFY"
+    assert {line["where"] for line in found["kept"]} >= {"conv1/kernel", "logits/kernel"}
+
+
+def test_the_input_may_be_the_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.tflite"
+    pruned.model().write(path)
+    assert run(capsys, "prune", path, "-o", path)[0] == 0
+    assert path.read_bytes() == ql.prune(pruned.model()).model.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--sparsity 1.5", "sparsity is 1.5; a number of 0 or more and less than 1 is required"),
+        ("--sparsity 1", "sparsity is 1.0"),
+        ("--sparsity -0.5", "sparsity is -0.5"),
+        ("--sparsity nan", "sparsity is nan"),
+        ("--sparsity half", "invalid float value: 'half'"),
+        ("--pattern 4:2", "pattern is '4:2'"),
+        ("--pattern 2:4 --sparsity 0.9", "sparsity 0.9 beside pattern '2:4'"),
+        ("--pattern 2:4 --ranking global", "says nothing beside pattern"),
+        ("--ranking layer", "ranking is 'layer'"),
+        ("--min-elements -1", "min_elements is -1"),
+        ("--min-elements x", "invalid int value"),
+        ("--only nowhere", "only 'nowhere' matches no operator or constant"),
+        ("--only (", "no regular expression"),
+        ("--sensitivity", "--data missing"),
+        (f"--data {DATA}", "--data says nothing beside pruning without --sensitivity; leave it out"),
+        ("--runner numpy", "--runner says nothing"),
+        ("--sensitivity --data nowhere.npz", "nowhere.npz"),
+        ("--channels 0.25 --sparsity 0", "--sparsity says nothing beside --channels"),
+        ("--channels 0.25 --encode --pattern 1x4", "--pattern, --encode says nothing beside --channels"),
+        ("--channels 0.25 --sensitivity", "--sensitivity says nothing beside --channels"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
+    out = tmp_path / "pruned.tflite"
+    status, text, error = run(capsys, "prune", DEMO, "-o", out, *words.split())
+    assert (status, text) == (2, "")
+    assert error.count("\n") == 1
+    assert error.startswith("quantlib prune: ")
+    assert message in error
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("path", ["nowhere.tflite", "."])
+def test_a_model_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str) -> None:
+    status, _, error = run(capsys, "prune", path, "-o", tmp_path / "x.tflite")
+    assert status == 2
+    assert error.count("\n") == 1

@@ -1,0 +1,181 @@
+"""`retype` of shapes: another batch, a batch that the caller chooses, other dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import quantlib as ql
+from quantlib.errors import InvalidValue, NotFound
+from quantlib.passes import retype
+from quantlib.tflite import Model, Table
+from tests.support.litert import interpreter
+from tests.support.models import custom_operator, signature, variables
+from tests.support.network import Network, classifier, gaussian
+from tests.support.planned import planned
+
+Array = npt.NDArray[Any]
+
+
+def run(model: Model, values: Array) -> list[Array]:
+    made = interpreter(model.to_bytes(), "reference")
+    detail = made.get_input_details()[0]
+    if tuple(detail["shape"]) != values.shape:
+        made.resize_tensor_input(detail["index"], values.shape)
+        made.allocate_tensors()
+    made.set_tensor(detail["index"], values)
+    made.invoke()
+    return [made.get_tensor(d["index"]) for d in made.get_output_details()]
+
+
+def assert_each_alone(model: Model, batched: Model, count: int) -> None:
+    """A batch gives what its samples give one by one."""
+    first = model.tensor((0, int(model.subgraphs[0].inputs[0])))
+    values = np.random.default_rng(0).standard_normal((count, *first.shape[1:])).astype(np.float32)
+    if first.type == "INT8":
+        values = np.random.default_rng(0).integers(-128, 128, values.shape).astype(np.int8)  # type: ignore[assignment]  # of another type
+    for whole, *parts in zip(
+        run(batched, values), *(run(model, values[i : i + 1]) for i in range(count)), strict=True
+    ):
+        np.testing.assert_allclose(
+            whole, np.concatenate(parts), rtol=0, atol=1e-5 if whole.dtype == np.float32 else 0
+        )
+
+
+def quantized() -> Model:
+    model = classifier()
+    data = {"image": np.random.default_rng(0).standard_normal((8, 16, 16, 3)).astype(np.float32)}
+    return ql.quantize(model, planned(model, data, "int8", input_type="INT8", output_type="INT8"))
+
+
+@pytest.mark.parametrize("build", [classifier, quantized])
+def test_a_batch(build: Any) -> None:
+    model = build()
+    edited = retype(model, batch=3)
+    made = edited.model
+    assert made.tensor("image").shape == (3, 16, 16, 3)
+    assert made.tensor("depthwise").shape == (3, 16, 16, 16)
+    assert made.tensor("dense").shape == (3, 10)
+    assert all(t.table.shape_signature is None for t in made.tensors())
+    assert [str(line) for line in edited.done] == [
+        "input image: [1, 16, 16, 3] -> [3, 16, 16, 3]",
+        "flat: RESHAPE [1, 4096] -> [-1, 4096]",
+    ]
+    assert_each_alone(model, made, 3)
+
+
+@pytest.mark.parametrize("build", [classifier, quantized])
+def test_a_batch_that_the_caller_chooses(build: Any) -> None:
+    model = build()
+    made = retype(model, batch="dynamic").model
+    assert made.tensor("image").shape == (1, 16, 16, 3)
+    assert made.tensor("image").table.shape_signature.tolist() == [-1, 16, 16, 3]
+    assert made.tensor("flat").table.shape_signature.tolist() == [-1, 4096]
+    assert_each_alone(model, made, 5)
+    assert retype(made, batch="dynamic").model is made
+    fixed = retype(made, batch=2).model
+    assert fixed.tensor("flat").shape == (2, 4096)
+    assert fixed.tensor("flat").table.shape_signature is None
+
+
+def sliced() -> Model:
+    """Operands that say the batch: SLICE, STRIDED_SLICE, RESHAPE without an operand, TRANSPOSE_CONV."""
+    net = Network()
+    x = net.input("x", (1, 4, 4, 3))
+    zeros, size = (net.constant(n, np.array(v, "i4")) for n, v in (("zeros", [0] * 4), ("size", [1, 4, 4, 2])))
+    x = net.op("SLICE", [x, zeros, size], "slice", (1, 4, 4, 2), Table("SliceOptions"))
+    end, steps = (net.constant(n, np.array(v, "i4")) for n, v in (("end", [1, 2, 4, 2]), ("steps", [1] * 4)))
+    x = net.op("STRIDED_SLICE", [x, zeros, end, steps], "strided", (1, 2, 4, 2), Table("StridedSliceOptions"))
+    x = net.op("RESHAPE", [x], "wide", (1, 4, 2, 2), Table("ReshapeOptions", new_shape=[1, 4, -1, 2]))
+    shape, w = net.constant("shape", np.array([1, 8, 4, 5], "i4")), net.constant("w", gaussian((5, 2, 2, 2)))
+    options = Table("TransposeConvOptions", padding=0, stride_w=2, stride_h=2)
+    return net.done(net.op("TRANSPOSE_CONV", [shape, w, x], "y", (1, 8, 4, 5), options))
+
+
+def test_operands_that_say_the_batch() -> None:
+    model = sliced()
+    edited = retype(model, batch=4)
+    assert [line.what for line in edited.done[1:]] == [
+        "SLICE [1, 4, 4, 2] -> [-1, 4, 4, 2]",
+        f"STRIDED_SLICE [1, 2, 4, 2] -> [{2**31 - 1}, 2, 4, 2]",
+        "RESHAPE [1, 4, -1, 2] -> [-1, 4, 2, 2]",
+        "TRANSPOSE_CONV [1, 8, 4, 5] -> [4, 8, 4, 5]",
+    ]
+    assert_each_alone(model, edited.model, 4)
+    with pytest.raises(InvalidValue, match=r"TRANSPOSE_CONV 'y' says its shape \[1, 8, 4, 5\]"):
+        retype(model, batch="dynamic")
+
+
+def test_a_shape_constant_that_others_read_stays_for_them() -> None:
+    net = Network()
+    x = net.input("x", (1, 8))
+    shape = net.constant("shape", np.array([1, 2, 4], "i4"))
+    a = net.op("RESHAPE", [x, shape], "a", (1, 2, 4), Table("ReshapeOptions"))
+    b = net.op("RESHAPE", [net.constant("k", gaussian((8,))), shape], "b", (1, 2, 4), Table("ReshapeOptions"))
+    model = net.done(net.op("ADD", [a, b], "y", (1, 2, 4), Table("AddOptions")))
+    made = retype(model, batch=3).model
+    assert made.tensor("shape").numpy().tolist() == [1, 2, 4]
+    assert made.tensor("b").shape == (1, 2, 4)
+    assert_each_alone(model, made, 3)
+
+
+def test_other_dimensions() -> None:
+    net = Network()
+    x = net.input("image", (1, 8, 8, 3))
+    x = net.convolution("conv", x, gaussian((4, 3, 3, 3), 1, 0.2))
+    axes = net.constant("axes", np.array([1, 2], "i4"))
+    model = net.done(net.op("MEAN", [x, axes], "y", (1, 4), Table("ReducerOptions")))
+    made = retype(model, shapes={"image": (1, 12, 10, 3)}).model
+    assert made.tensor("conv").shape == (1, 12, 10, 4)
+    assert run(made, np.zeros((1, 12, 10, 3), np.float32))[0].shape == (1, 4)
+    free = retype(model, shapes={"image": (1, -1, -1, 3)}).model
+    assert free.tensor("conv").table.shape_signature.tolist() == [1, -1, -1, 4]
+    assert free.tensor("y").table.shape_signature is None
+    assert run(free, np.zeros((1, 20, 6, 3), np.float32))[0].shape == (1, 4)
+
+
+def test_a_state_has_the_batch_too() -> None:
+    model = variables()
+    made = retype(model, batch=3).model
+    assert made.tensor("state").shape == (3, 5)
+    assert_each_alone(model, made, 3)
+    with pytest.raises(InvalidValue, match="its batch must be known"):
+        retype(model, batch="dynamic")
+
+
+def mixed() -> Model:
+    net = Network()
+    x = net.input("x", (1, 4))
+    axes = net.constant("axes", np.array([0], "i4"))
+    return net.done(net.op("MEAN", [x, axes], "y", (1, 4), Table("ReducerOptions", keep_dims=True)))
+
+
+def two_inputs() -> Model:
+    net = Network()
+    x, y = net.input("x", (1, 4)), net.input("y", (3, 4))
+    net.draft.signatures.append(signature("s", {"a": x, "b": y}, {"c": 2}))
+    return net.done(net.op("ADD", [x, y], "z", (3, 4), Table("AddOptions")))
+
+
+@pytest.mark.parametrize(
+    ("model", "wish", "error", "message"),
+    [
+        (mixed, {"batch": 2}, InvalidValue, "isn't what its samples give one by one"),
+        (custom_operator, {"batch": 2}, InvalidValue, "there is no kernel for it"),
+        (classifier, {"batch": 0}, InvalidValue, "batch 0: a positive number or 'dynamic'"),
+        (classifier, {"batch": "many"}, InvalidValue, "batch 'many'"),
+        (classifier, {"shapes": {"image": (1, 16, 16)}}, InvalidValue, r"one like \[1, 16, 16, 3\]"),
+        (classifier, {"shapes": {"image": (1, 0, 16, 3)}}, InvalidValue, "positive numbers are required"),
+        (classifier, {"shapes": {"image": (1, 12, 16, 3)}}, InvalidValue, "RESHAPE"),
+        (classifier, {"shapes": {"picture": (1,)}}, NotFound, "no input 'picture'; the model has image"),
+        (two_inputs, {"batch": 2}, InvalidValue, "one batch is required"),
+        (classifier, {"batch": "dynamic", "target": "edgetpu"}, InvalidValue, "edgetpu takes no dimension"),
+        (classifier, {"batch": 2, "target": "edgetpu"}, InvalidValue, "edgetpu doesn't take the result"),
+    ],
+)
+def test_what_cannot_be_is_said(model: Any, wish: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        retype(model(), **wish)
