@@ -6,7 +6,6 @@ docs/explanation/accuracy.md, or with ``--docs`` writes them there; with ``--che
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,8 @@ import quantlib as ql
 
 from . import figures
 from .figures import Peer
-from .pages import EXPLANATION, decibels, fill, percents, table
-from .scoring import KEPT, SHARED, Lab, Outcome, side_by_side
+from .pages import EXPLANATION, decibels, percents, publish, table
+from .scoring import SHARED, Lab, Outcome, opened, side_by_side, table_parser
 
 MODES = ("int8", "int16x8", "dynamic", "weight-only", "float16")
 #: Decibels that a model may have less than the best peer's.
@@ -132,31 +131,20 @@ def verdict(found: Mapping[str, Sequence[Outcome]], peers: Mapping[str, Mapping[
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
-    parser.add_argument("tasks", nargs="*", help="names of tasks; all otherwise")
+    parser = table_parser("accuracy", __doc__)
     parser.add_argument("--modes", nargs="*", choices=list(ql.recipes.PRESETS), default=list(MODES))
-    parser.add_argument("--limit", type=int, help="samples of each task")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="tasks at once")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of statistics and scores made before")
     parser.add_argument(
         "--peers", type=Path, default=SHARED, help=f"folder somewhere below which {figures.PAGE} stands"
     )
-    parser.add_argument("--docs", action="store_true", help="write the tables into the documentation")
     parser.add_argument("--check", action="store_true", help="exit with 1 if something falls short")
     options = parser.parse_args()
-    if options.docs and (options.tasks or options.limit or options.modes != list(MODES)):
-        parser.error("--docs writes whole tables; leave tasks, --modes and --limit out")
-    try:
-        lab = Lab(options.kept, options.limit)
-    except ql.QuantlibError as error:
-        parser.exit(2, f"{error}\n")
+    lab = opened(parser, options, part=options.modes != list(MODES))
     peers = figures.found(options.peers)
-    found = measured(lab, options.tasks or list(lab.tasks), options.modes, options.jobs)
+    found = measured(lab, options.names or list(lab.tasks), options.modes, options.jobs)
     parts = {"conditions": lab.conditions(), "verdict": verdict(found, peers)}
     parts |= {mode: rows(mode, outcomes, peers) for mode, outcomes in found.items()}
-    print("\n\n".join(parts.values()))
-    if options.docs:
-        fill(EXPLANATION / "accuracy.md", parts)
+    publish(parts, EXPLANATION / "accuracy.md" if options.docs else None)
     missed = [text for mode, outcomes in found.items() for o in outcomes for text in shortfalls(mode, o, peers)]
     return int(options.check and bool(missed))
 

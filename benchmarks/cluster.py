@@ -6,13 +6,11 @@ see `benchmarks.scoring`. Prints the table of docs/howto/cluster.md, or with ``-
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,8 +20,8 @@ import quantlib as ql
 from quantlib.passes import deflated_size
 from quantlib.tflite import Model
 
-from .pages import decibels, fill, table
-from .scoring import KEPT, ROOT, Lab, Outcome
+from .pages import decibels, publish, table
+from .scoring import ROOT, Lab, Outcome, opened, table_parser
 
 PAGE = ROOT / "docs" / "howto" / "cluster.md"
 TASKS = ("mlperf_kws_dscnn_float", "mobilenet_v1_0.25_224_float")
@@ -133,22 +131,11 @@ def measured(lab: Lab, tasks: Sequence[str]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
-    parser.add_argument("tasks", nargs="*", help="names of tasks; keyword spotting and MobileNet V1 otherwise")
-    parser.add_argument("--limit", type=int, help="samples of each task")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of scores made before")
-    parser.add_argument("--docs", action="store_true", help="write the table into the documentation")
+    parser = table_parser("cluster", __doc__, "keyword spotting and MobileNet V1")
     options = parser.parse_args()
-    if options.docs and (options.tasks or options.limit):
-        parser.error("--docs writes the whole table; leave tasks and --limit out")
-    try:
-        lab = Lab(options.kept, options.limit)
-    except ql.QuantlibError as error:
-        parser.exit(2, f"{error}\n")
-    text = measured(lab, options.tasks or TASKS)
-    print(lab.conditions(), text, sep="\n\n")
-    if options.docs:
-        fill(PAGE, {"conditions": lab.conditions(), "sizes and accuracy": text})
+    lab = opened(parser, options)
+    parts = {"conditions": lab.conditions(), "sizes and accuracy": measured(lab, options.names or TASKS)}
+    publish(parts, PAGE if options.docs else None)
     return 0
 
 

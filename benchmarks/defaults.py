@@ -6,7 +6,6 @@ docs/explanation/defaults.md and balanced-rounding.md, or with ``--docs`` writes
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import sys
@@ -18,7 +17,7 @@ import quantlib as ql
 from quantlib.calibration import RANGES
 
 from .pages import EXPLANATION, decibels, fill, table
-from .scoring import KEPT, Lab, Outcome, side_by_side
+from .scoring import Lab, Outcome, opened, side_by_side, table_parser
 
 #: Rules for ranges as recipes have them, the one that others are compared with first.
 RULES: Mapping[str, Mapping[str, Any]] = {
@@ -123,21 +122,12 @@ def measured(lab: Lab, names: Sequence[str], jobs: int) -> dict[str, dict[str, f
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.defaults", description=__doc__)
-    parser.add_argument("tasks", nargs="*", help="names of tasks; all otherwise")
-    parser.add_argument("--limit", type=int, help="samples of each task")
+    parser = table_parser("defaults", __doc__)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="tasks at once")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of statistics and scores made before")
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
-    parser.add_argument("--docs", action="store_true", help="write the tables into the documentation")
     options = parser.parse_args()
-    if options.docs and (options.tasks or options.limit):
-        parser.error("--docs writes whole tables; leave tasks and --limit out")
-    try:
-        lab = Lab(options.kept, options.limit)
-    except ql.QuantlibError as error:
-        parser.exit(2, f"{error}\n")
-    found = measured(lab, options.tasks or list(lab.tasks), options.jobs)
+    lab = opened(parser, options)
+    found = measured(lab, options.names or list(lab.tasks), options.jobs)
     pages = parts(found, lab.conditions())
     text = "\n\n".join(part for page in pages.values() for part in page.values())
     print(text)

@@ -7,12 +7,10 @@ docs/howto/dequantize.md, or with ``--docs`` writes them there.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -24,8 +22,8 @@ from quantlib.passes import Edited
 from quantlib.runners import affine_of, make_runner
 from quantlib.tflite import Draft, Model
 
-from .pages import decibels, fill, percents, table
-from .scoring import KEPT, ROOT, SHARED, Lab, Outcome
+from .pages import decibels, percents, publish, table
+from .scoring import ROOT, SHARED, Lab, Outcome, opened, table_parser
 
 PAGE = ROOT / "docs" / "howto" / "dequantize.md"
 #: Every quantized file, and the task whose samples it takes; none where samples are drawn.
@@ -286,28 +284,17 @@ def accuracy(rows: Sequence[Row]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dequantize", description=__doc__)
-    parser.add_argument("files", nargs="*", help="names of files; all otherwise")
-    parser.add_argument("--limit", type=int, help="samples of each task")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of scores made before")
-    parser.add_argument("--docs", action="store_true", help="write the tables into the documentation")
+    parser = table_parser("dequantize", __doc__, of="files")
     options = parser.parse_args()
-    if options.docs and (options.files or options.limit):
-        parser.error("--docs writes whole tables; leave files and --limit out")
-    try:
-        lab = Lab(options.kept, options.limit)
-    except ql.QuantlibError as error:
-        parser.exit(2, f"{error}\n")
+    lab = opened(parser, options)
     rows = []
-    for file in options.files or FILES:
+    for file in options.names or FILES:
         rows.append(measured(lab, file))
         print(
             fidelity(rows[-1:]).splitlines()[-1], *accuracy(rows[-1:]).splitlines()[2:], file=sys.stderr, flush=True
         )
     parts = {"conditions": lab.conditions(), "fidelity": fidelity(rows), "accuracy": accuracy(rows)}
-    print(*parts.values(), sep="\n\n")
-    if options.docs:
-        fill(PAGE, parts)
+    publish(parts, PAGE if options.docs else None)
     return 0
 
 

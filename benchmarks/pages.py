@@ -60,3 +60,10 @@ def filled(text: str, parts: Mapping[str, str]) -> str:
 def fill(path: Path, parts: Mapping[str, str]) -> None:
     """Put parts into a page."""
     path.write_text(filled(path.read_text(encoding="utf-8"), parts), encoding="utf-8")
+
+
+def publish(parts: Mapping[str, str], path: Path | None = None) -> None:
+    """Print parts, and put them into a page where one is given."""
+    print("\n\n".join(parts.values()))
+    if path:
+        fill(path, parts)

@@ -7,37 +7,37 @@ the dense one does, and scores it; see `benchmarks.scoring`. Prints the table of
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 import quantlib as ql
-from quantlib.evaluation import sensitivity
+from quantlib.evaluation import refit, sensitivity
 from quantlib.passes import Edited, deflated_size
 from quantlib.runners import feed, make_runner, samples
 from quantlib.tflite import Model
 
-from .pages import decibels, fill, percents, table
-from .scoring import KEPT, ROOT, Lab, Outcome
+from .pages import decibels, percents, publish, table
+from .scoring import ROOT, Lab, Outcome, opened, table_parser
 
 PAGE = ROOT / "docs" / "howto" / "prune.md"
 TASKS = ("mlperf_ic_resnet8_float", "mlperf_vww_mobilenet_96_float")
 SPARSITIES = (0.5, 0.75)
 #: Calibration samples that layers are measured with.
 MEASURED = 32
+#: And refitted with; more gain nothing on these tasks.
+REFITTED = 64
 #: Samples whose outputs are compared, encoded against dense, and LiteRT's kernels that compute them.
 COMPARED, RUNTIMES = 16, ("default", "builtin", "reference")
 #: The scorer's figures in dB from here on mean that nothing differs.
 NO_ERROR = 200.0
-#: Ways to prune, beside the sparsity. Measured layers are of the whole, global ranking is by magnitude.
+#: Ways to prune, beside the sparsity. What says True is measured with samples.
 WAYS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "each weight": {},
@@ -46,8 +46,15 @@ WAYS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "2:4": {"pattern": "2:4"},
         "1x4": {"pattern": "1x4"},
         "1x16": {"pattern": "1x16"},
+        "biases corrected": {"statistics": True},
+        "refitted": {"refit": True},
+        "refitted, global": {"refit": True, "ranking": "global"},
+        "refitted, 2:4": {"refit": True, "pattern": "2:4"},
+        "refitted, 1x4": {"refit": True, "pattern": "1x4"},
     }
 )
+#: Ways whose results are quantized, too, and by what.
+QUANTIZED, MODES = ("each weight", "refitted, global"), ("float16", "int8")
 
 
 @dataclass(frozen=True)
@@ -79,15 +86,31 @@ def cases(lab: Lab, task: str) -> Iterator[Case]:
             options = dict(given)
             if ":" in way and share != SPARSITIES[0]:
                 continue
-            edit = functools.partial(ql.prune, sparsity=share)
-            if options.pop("sensitivity", False):
-                options["sensitivity"] = sensitivity(model, _calibration(lab, task), edit, runner="litert")
-            yield Case(task, way, share, edit(model, **options), edit(model, **options, encode=True))
-        for mode in ("float16", "int8"):
-            pruned = edit(model).model
-            data = lab.tasks[task].samples("calib")
-            small = ql.quantize(pruned, mode, ql.calibrate(pruned, data, runner="litert") if mode == "int8" else None)
-            yield Case(task, "each weight", share, edit(small), edit(small, encode=True), mode)
+            wanted = {k: options.pop(k) for k in ("sensitivity", "refit", "statistics") if k in options}
+            edit = functools.partial(ql.prune, **({} if ":" in way else {"sparsity": share}), **options)
+            found = {what: _measured(lab, task, what, edit) for what in wanted}
+            dense = edit(model, **found)
+            yield Case(task, way, share, dense, edit(model, **found, encode=True))
+            for mode in MODES if way in QUANTIZED else ():
+                yield _quantized(lab, Case(task, way, share, dense, dense, mode))
+
+
+def _measured(lab: Lab, task: str, what: str, edit: Callable[..., Edited]) -> Any:
+    """What samples say, as `prune` takes it."""
+    model = lab.model(task)
+    if what == "statistics":
+        return lab.statistics(task)
+    if what == "refit":
+        return refit(model, lab.tasks[task].samples("calib", REFITTED), edit, runner="litert")
+    return sensitivity(model, _calibration(lab, task), edit, runner="litert")
+
+
+def _quantized(lab: Lab, case: Case) -> Case:
+    """What becomes of a case when it is quantized, and encoded then."""
+    pruned, data = case.dense.model, lab.tasks[case.task].samples("calib")
+    statistics = ql.calibrate(pruned, data, runner="litert") if case.mode == "int8" else None
+    small = ql.quantize(pruned, case.mode, statistics)
+    return replace(case, dense=ql.prune(small, 0.0), encoded=ql.prune(small, 0.0, encode=True))
 
 
 def _calibration(lab: Lab, task: str) -> list[Any]:
@@ -153,22 +176,11 @@ def measured(lab: Lab, tasks: Sequence[str]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.prune", description=__doc__)
-    parser.add_argument("tasks", nargs="*", help="names of tasks; ResNet-8 and VWW otherwise")
-    parser.add_argument("--limit", type=int, help="samples of each task")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of statistics and scores made before")
-    parser.add_argument("--docs", action="store_true", help="write the table into the documentation")
+    parser = table_parser("prune", __doc__, "ResNet-8 and VWW")
     options = parser.parse_args()
-    if options.docs and (options.tasks or options.limit):
-        parser.error("--docs writes the whole table; leave tasks and --limit out")
-    try:
-        lab = Lab(options.kept, options.limit)
-    except ql.QuantlibError as error:
-        parser.exit(2, f"{error}\n")
-    text = measured(lab, options.tasks or TASKS)
-    print(lab.conditions(), text, sep="\n\n")
-    if options.docs:
-        fill(PAGE, {"conditions": lab.conditions(), "sizes and accuracy": text})
+    lab = opened(parser, options)
+    parts = {"conditions": lab.conditions(), "sizes and accuracy": measured(lab, options.names or TASKS)}
+    publish(parts, PAGE if options.docs else None)
     return 0
 
 

@@ -10,11 +10,9 @@ costs nothing to remove. How many of them a network has decides what removing ch
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +22,8 @@ from quantlib.evaluation import costs
 from quantlib.passes import deflated_size, prune_channels
 from quantlib.tflite import Model
 
-from .pages import decibels, fill, percents, table
-from .scoring import KEPT, ROOT, Lab, Outcome
+from .pages import decibels, percents, publish, table
+from .scoring import ROOT, Lab, Outcome, opened, table_parser
 
 PAGE = ROOT / "docs" / "howto" / "prune-channels.md"
 TASKS = ("mlperf_vww_mobilenet_96_float", "mlperf_ic_resnet8_float")
@@ -130,23 +128,11 @@ def conditions(lab: Lab, tasks: Sequence[str]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.prune_channels", description=__doc__)
-    parser.add_argument("tasks", nargs="*", help="names of tasks; VWW and ResNet-8 otherwise")
-    parser.add_argument("--limit", type=int, help="samples of each task")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of statistics and scores made before")
-    parser.add_argument("--docs", action="store_true", help="write the table into the documentation")
+    parser = table_parser("prune_channels", __doc__, "VWW and ResNet-8")
     options = parser.parse_args()
-    if options.docs and (options.tasks or options.limit):
-        parser.error("--docs writes the whole table; leave tasks and --limit out")
-    try:
-        lab = Lab(options.kept, options.limit)
-    except ql.QuantlibError as error:
-        parser.exit(2, f"{error}\n")
-    tasks = options.tasks or TASKS
+    lab, tasks = opened(parser, options), options.names or TASKS
     parts = {"conditions": conditions(lab, tasks), "channels": measured(lab, tasks)}
-    print("\n\n".join(parts.values()))
-    if options.docs:
-        fill(PAGE, parts)
+    publish(parts, PAGE if options.docs else None)
     return 0
 
 

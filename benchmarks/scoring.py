@@ -7,6 +7,7 @@ table is made again at the cost of what has changed.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -242,6 +243,29 @@ def operators_of(model: Model) -> tuple[int, int]:
             tensors = (model.tensor((g, t)) for end in ends for t in end if t >= 0)
             floats += any(t.type == "FLOAT32" for t in tensors)
     return floats, count
+
+
+def table_parser(module: str, doc: str | None, names: str = "all", *, of: str = "tasks") -> argparse.ArgumentParser:
+    """Parser of a table that a `Lab` makes: of what (all but for what is named), its samples, and where it goes."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=doc)
+    parser.add_argument("names", nargs="*", metavar=of, help=f"names of {of}; {names} otherwise")
+    parser.add_argument("--limit", type=int, help="samples of each task")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of statistics and scores made before")
+    parser.add_argument("--docs", action="store_true", help="write what is measured into the documentation")
+    return parser
+
+
+def opened(parser: argparse.ArgumentParser, options: argparse.Namespace, *, part: bool = False) -> Lab:
+    """Make the `Lab` that options ask for.
+
+    Ends the program where there is no shared folder, or where the documentation would get a `part` of its tables.
+    """
+    if options.docs and (part or options.names or options.limit):
+        parser.error("--docs writes whole tables; leave out --limit and all that chooses parts of them")
+    try:
+        return Lab(options.kept, options.limit)
+    except ql.QuantlibError as error:
+        parser.exit(2, f"{error}\n")
 
 
 def side_by_side(task: Callable[[str], _T], names: Iterable[str], jobs: int) -> Iterable[_T]:

@@ -1,4 +1,4 @@
-# ruff: noqa: T201
+# ruff: noqa: T201 - a script that prints
 """Train the demo model and write it, with its samples, into ``quantlib/demo``.
 
 A convolutional classifier of scikit-learn's 8x8 digits. The forward and backward passes are NumPy, and the
@@ -216,8 +216,8 @@ def split() -> tuple[Array, Array, Array, Array, Array]:
         Images are float32 of shape (n, 8, 8, 1), ink from 0 to 1; labels are int64 of shape (n,).
         `calibration` is a part of `images`, with as many of each digit.
     """
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped, unused-ignore]
-    from sklearn.model_selection import train_test_split  # type: ignore[import-untyped, unused-ignore]
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped, unused-ignore]  # it has no types
+    from sklearn.model_selection import train_test_split  # type: ignore[import-untyped, unused-ignore]  # it has no types
 
     pixels, labels = load_digits(return_X_y=True)
     images = (pixels / 16).astype(np.float32).reshape(-1, 8, 8, 1)

@@ -73,8 +73,7 @@ def save(statistics: Statistics, path: str | os.PathLike[str]) -> None:
         temporary = os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
         try:
             with open(temporary, "xb") as file:
-                # NumPy's stubs take any keyword for its own allow_pickle, which is a bool
-                np.savez_compressed(file, **_to_arrays(statistics))  # type: ignore[arg-type]
+                np.savez_compressed(file, **_to_arrays(statistics))  # type: ignore[arg-type]  # none is allow_pickle
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)

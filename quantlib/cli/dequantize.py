@@ -23,6 +23,11 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="note scales and ranges beside the floats, so that quantizing again needs no calibration",
     )
+    parser.add_argument(
+        "--keep-weights",
+        action="store_true",
+        help="note scales beside weights alone, so that making them int8 again doesn't round them a second time",
+    )
     parser.add_argument("--fold-fake-quant", action="store_true", help="remove FAKE_QUANT, too")
     parser.add_argument(
         "--expand-sparse", action="store_true", help="make sparse constants dense that are float32 already"
@@ -37,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
         model,
         recover_activations=not options.no_activations,
         keep_ranges=options.keep_ranges,
+        keep_weights=options.keep_weights,
         fold_fake_quant=options.fold_fake_quant,
         expand_sparse=options.expand_sparse,
     )

@@ -37,7 +37,9 @@ def add_parser(commands: Any) -> None:
         "--weights", metavar="FORM", help="per-tensor: one scale each; int8: UINT8 weights of operators on floats"
     )
     parser.add_argument(
-        "--activations", metavar="T", help="integers throughout: int8 of a uint8 model, less 128 each"
+        "--activations",
+        metavar="T",
+        help="integers throughout: int8 of a uint8 model, less 128 each; int16 with the same weights",
     )
     parser.add_argument("--batch", metavar="N|dynamic", help="first dimension of all inputs")
     parser.add_argument(

@@ -5,7 +5,7 @@ compare     `compare`, `Comparison`, `load`; its parts `ModelFacts`, `OutputErro
 layers      `LayerError`, `Histogram`, `Spread`, `FLAGGED`
 costs       `costs`, `Costs`, `OperatorCost`, `OperatorTotal`
 tune        `tune`, `Tuned`, `Trial`
-weights     `sensitivity`: what editing each alone costs
+weights     `sensitivity`: what editing each alone costs; `gram`, `refit`: what samples say of those that go
 vectors     `golden`, `Golden`: test vectors of single operators; `arithmetics`, `multiplier_rows`
 views       `report` (HTML), `require_report`, `node_data` (Model Explorer), `write_text`
 ==========  ====================================================================================================
@@ -18,6 +18,7 @@ from .counts import Costs, OperatorCost, costs
 from .golden import Golden, golden
 from .layers import FLAGGED
 from .node_data import node_data
+from .refit import gram, refit
 from .report import report, require_report
 from .sensitivity import sensitivity
 from .storage import write_text
@@ -56,9 +57,11 @@ __all__ = [
     "compare",
     "costs",
     "golden",
+    "gram",
     "load",
     "multiplier_rows",
     "node_data",
+    "refit",
     "report",
     "require_report",
     "sensitivity",

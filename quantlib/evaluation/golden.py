@@ -82,6 +82,9 @@ def golden(
 ) -> Golden:
     """Write every operator's inputs, outputs and parameters: test vectors for firmware, RTL and kernels.
 
+    Memory holds the tensors of one sample, and pieces of 32 MiB while files are written; those of the others wait in
+    files beside the vectors, as large as these. C headers are made one by one, each as text in memory.
+
     Parameters
     ----------
     model : Model
@@ -130,13 +133,16 @@ def golden(
     target = os.path.realpath(os.fspath(folder))
     _require_free(target)
     runner = NumpyRunner(model, signature, runtime=runtime)
-    seen = record_samples(runner, data, samples, progress)
     temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     try:
         os.mkdir(temporary)
         os.mkdir(os.path.join(temporary, "operators"))
-        written = operator_vectors(model, runner, runtime, seen)
+        values = os.path.join(temporary, "values")
+        os.mkdir(values)
+        spool = record_samples(runner, data, samples, values, progress)
+        written = operator_vectors(model, runner, runtime, spool)
         records = [_write_operator(temporary, vectors, headers) for vectors in written]
+        shutil.rmtree(values)
         _write_index(temporary, model, runner, runtime, samples, records)
         size = sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(temporary) for name in names)
         if os.path.isdir(target):

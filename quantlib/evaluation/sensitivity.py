@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from quantlib.errors import InvalidValue
@@ -37,7 +38,8 @@ def sensitivity(
         The samples, as `quantlib.calibrate` takes them; some dozens tell layers apart. They stay in memory.
     edit : callable
         ``edit(model)`` edits all weights, and ``edit(model, sensitivity={name: 1.0})`` one of them, as
-        `quantlib.prune` does; ``functools.partial(quantlib.prune, sparsity=0.5)`` says how.
+        `quantlib.prune` does; ``functools.partial(quantlib.prune, sparsity=0.5)`` says how. It is called with
+        ``deflated=False``, too.
     signature : str, optional
         Which signature to run, where there are several.
     runner : str, optional
@@ -67,6 +69,7 @@ def sensitivity(
     >>> sorted(found)
     ['conv2/kernel', 'conv3/kernel', 'dense/kernel']
     """
+    edit = partial(edit, deflated=False)
     names = [line.where for line in edit(model).done]
     if not names:
         raise InvalidValue("the edit leaves all weights alone, so there is no error to measure; see what it kept")

@@ -25,14 +25,13 @@ from quantlib.runners import (
 )
 from quantlib.tflite import Model, Table, Tensor
 
+from .spool import Key, Spool
+
 #: Elements of a constant that isn't looked at for its weight.
 _SHORT = 64
 
 #: Letters of a type in the name of a file; a custom operator may have any number.
 _LONGEST = 40
-
-#: Values of the tensors that a sample wrote, by subgraph and index.
-Seen = Mapping[tuple[int, int], Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +56,11 @@ class Vectors:
 
 
 def record_samples(
-    runner: NumpyRunner, data: Any, count: int, progress: Callable[[int], object] | None = None
-) -> list[Seen]:
+    runner: NumpyRunner, data: Any, count: int, folder: str, progress: Callable[[int], object] | None = None
+) -> Spool:
     """Run samples, and keep every tensor of numbers as the last execution left it.
+
+    Of recurrent state, what that execution found is kept, too. Memory holds the tensors of one sample.
 
     Parameters
     ----------
@@ -68,57 +69,58 @@ def record_samples(
         See `quantlib.calibrate`.
     count : int
         Samples, from the first on.
+    folder : str
+        An empty one, for their values.
     progress : callable, optional
         Called with 1 after each sample.
 
     Raises
     ------
     InvalidValue
-        If there are fewer samples, or one doesn't fit.
+        If there are fewer samples, one doesn't fit, or the shape of a tensor changes from one to the next.
+    OSError
+        If values can't be written.
     """
-    given = list(islice(samples(data, runner.interface), count))
-    if len(given) < count:
-        raise InvalidValue(f"{len(given)} samples, and {count} are asked for; give more data, or ask for fewer")
-    found: list[Seen] = []
-    for number, sample in enumerate(given):
-        seen: dict[tuple[int, int], Array] = {}
+    spool, number = Spool(folder, runner.model), -1
+    for number, sample in enumerate(islice(samples(data, runner.interface), count)):
+        seen: dict[Key, Array] = {}
 
-        def tap(g: int, index: int, values: Array, seen: dict[tuple[int, int], Array] = seen) -> None:
-            if values.dtype.kind in "fiub":
-                seen[g, index] = np.array(values)
+        def tap(g: int, index: int, values: Array, seen: dict[Key, Array] = seen) -> None:
+            if values.dtype.kind not in "fiub":
+                return
+            state = runner.initial(g, index)
+            if state is not None:
+                seen[g, index, True] = seen.get((g, index, False), state)
+            seen[g, index, False] = np.array(values)
 
         try:
             runner.run(feed(runner.interface, sample), tap=tap)
         except QuantlibError as error:
             raise type(error)(f"sample {number}: {error}") from None
-        found.append(seen)
+        spool.add(number, seen)
         if progress is not None:
             progress(1)
-    return found
+    if number + 1 < count:
+        raise InvalidValue(f"{number + 1} samples, and {count} are asked for; give more data, or ask for fewer")
+    return spool
 
 
-def operator_vectors(model: Model, runner: NumpyRunner, runtime: str, seen: list[Seen]) -> Iterator[Vectors]:
+def operator_vectors(model: Model, runner: NumpyRunner, runtime: str, spool: Spool) -> Iterator[Vectors]:
     """Vectors of each operator of the subgraphs that ran, in order.
 
     Parameters
     ----------
     model : Model
     runner : NumpyRunner
-        Which ran `seen`.
+        Which ran the samples.
     runtime : str
         Its runtime.
-    seen : list of mapping
-        Of each sample, see `record_samples`.
-
-    Raises
-    ------
-    InvalidValue
-        If the shape of a tensor changes from sample to sample.
+    spool : Spool
+        See `record_samples`.
     """
-    ran = {g for sample in seen for g, _ in sample}
-    for g in sorted(ran):
+    for g in spool.subgraphs:
         for o, operator in enumerate(model.subgraphs[g].operators or ()):
-            yield _Place(model, runner, runtime, seen, g).vectors(o, operator)
+            yield _Place(model, runner, runtime, spool, g).vectors(o, operator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class _Place:
     model: Model
     runner: NumpyRunner
     runtime: str
-    seen: list[Seen]
+    spool: Spool
     g: int
 
     def vectors(self, o: int, operator: Table) -> Vectors:
@@ -138,8 +140,9 @@ class _Place:
         inputs, outputs = indices_of(operator.inputs), indices_of(operator.outputs)
         # an operator on constants alone is run once, before the samples
         folded = bool(outputs) and all(self.runner.constant(g, i) is not None for i in outputs)
-        written = [i for i in outputs if i >= 0]
-        ran = [s for s, sample in enumerate(self.seen) if all((g, i) in sample for i in written)]
+        traces = [self.spool.trace(g, i) for i in outputs if i >= 0]
+        # a subgraph's operators all run, or none: those that write no numbers are as its other tensors
+        ran = next((trace.samples for trace in traces if trace is not None), [])
         found = Vectors(
             {
                 "subgraph": g,
@@ -165,6 +168,10 @@ class _Place:
     def _operand(self, found: Vectors, name: str, index: int, ran: list[int]) -> dict[str, Any]:
         tensor = Tensor(self.model, self.g, index)
         value, constant = self._value(index, ran)
+        state = self.spool.trace(self.g, index, before=True) if name.startswith("input") else None
+        before = f"{name}_before" if state is not None and state.samples == ran else None
+        if before is not None and state is not None:
+            found.arrays[before] = state.values()
         if value is not None:
             found.arrays[name] = value
         affine = affine_of(tensor)
@@ -177,6 +184,7 @@ class _Place:
             "array": None if value is None else name,
             "constant": constant,
             "variable": bool(tensor.table.is_variable),
+            "before": before,
             "tensor": index,
             "name": tensor.name,
             "type": tensor.type,
@@ -191,18 +199,11 @@ class _Place:
         constant = self._constant(index)
         if constant is not None:
             return (constant if constant.dtype.kind in "fiub" else None), True
-        values = [self.seen[s][self.g, index] for s in ran if (self.g, index) in self.seen[s]]
-        if not values or len(values) < len(ran):
-            return None, False
-        if len({v.shape for v in values}) > 1:
-            shapes = " and ".join(str(list(s)) for s in dict.fromkeys(v.shape for v in values))
-            raise InvalidValue(
-                f"{Tensor(self.model, self.g, index)}: shapes {shapes} in different samples; ask for one sample"
-            )
-        return np.stack(values), False
+        trace = self.spool.trace(self.g, index)
+        return (None if trace is None or trace.samples != ran else trace.values()), False
 
     def _constant(self, index: int) -> Array | None:
-        if any((self.g, index) in sample for sample in self.seen):
+        if self.spool.trace(self.g, index) is not None:
             return None
         known = self.runner.constant(self.g, index)
         tensor = Tensor(self.model, self.g, index)
@@ -214,9 +215,11 @@ class _Place:
         self, operator: Table, inputs: list[int], outputs: list[int]
     ) -> tuple[Arithmetic | None, str | None]:
         def shape(index: int) -> tuple[int, ...] | None:
+            trace = self.spool.trace(self.g, index)
+            if trace is not None:
+                return trace.shape
             value = self.runner.constant(self.g, index) if index >= 0 else None
-            values = (sample.get((self.g, index), value) for sample in self.seen)
-            return next((v.shape for v in values if v is not None), None)
+            return None if value is None else value.shape
 
         made_of = quantized_operator(
             self.model, self.g, operator, runtime=self.runtime, constant=lambda i: self._constant(i)
@@ -274,7 +277,8 @@ def described(
 ) -> tuple[Arithmetic | None, str | None]:
     """Arithmetic of an operator; or None, and why."""
     try:
-        found = arithmetic(operator, shapes)
+        with np.errstate(all="ignore"):  # as the runner has it: tables go beyond what floats hold
+            found = arithmetic(operator, shapes)
     except QuantlibError as error:
         return None, str(error)
     types = " ".join("-" if o is None else o.type for o in (*operator.inputs, *operator.outputs))
@@ -305,6 +309,7 @@ def _add_arithmetic(vectors: Vectors, found: Arithmetic | None, reason: str | No
     vectors.arrays.update(found.tables)
     vectors.record["arithmetic"] = {
         "formula": found.formula,
+        "runtime": found.runtime,
         "clamp": None if found.clamp is None else list(found.clamp),
         "multipliers": multiplier_rows(found),
         "settings": _plain(found.settings),

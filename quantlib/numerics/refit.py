@@ -131,7 +131,9 @@ class Equations:
     def energy(self, weights: _Floats) -> float:
         """How much the outputs vary: the sum of squares, about their mean where the bias is refitted."""
         parts = np.split(weights, len(self.plain))
-        return float(sum(np.einsum("ri,ij,rj->", w, g, w, optimize=True) for w, g in zip(parts, self.plain, strict=True)))
+        return float(
+            sum(np.einsum("ri,ij,rj->", w, g, w, optimize=True) for w, g in zip(parts, self.plain, strict=True))
+        )
 
 
 def _outer(a: _Floats, b: _Floats) -> _Floats:
@@ -232,10 +234,12 @@ def saliencies(
 def _inverse_blocks(inverse: _Floats, block: int) -> _Floats:
     """Blocks along the diagonal of an inverse, inverted again: (blocks, block, block)."""
     if block == 1:
-        return 1 / np.diag(inverse).reshape(-1, 1, 1)
+        single: _Floats = 1 / np.diag(inverse).reshape(-1, 1, 1)
+        return single
     count = len(inverse) // block
     at = np.arange(count)
-    return np.linalg.inv(inverse.reshape(count, block, count, block)[at, :, at, :])
+    diagonal = inverse.reshape(count, block, count, block)[at, :, at, :]
+    return np.asarray(np.linalg.inv(diagonal), np.float64)
 
 
 def _worth(blocks: _Floats, inner: _Floats) -> _Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
 
@@ -11,9 +12,8 @@ from .granularity import PerTensor
 from .types import ElementType, element_type
 
 _SHIFT = 128
-_WIDEST = 32767
 #: From one to all of 16 bits' steps in one of 8 bits'.
-_NARROWED = 256.0
+_WIDE = 256
 
 
 def retyped(affine: Affine, type: str | ElementType) -> Affine:
@@ -21,7 +21,8 @@ def retyped(affine: Affine, type: str | ElementType) -> Affine:
 
     INT8 and UINT8 differ by 128 in the stored integer and in nothing else. INT16 has zero point 0, as kernels require
     (``tflite/kernels/quantize.cc``); its scale is that of 8 bits divided by the largest power of two with which
-    all 256 values fit, so each of them is kept exactly. From INT16 to 8 bits the scale is multiplied by 256.
+    all 256 values fit, so each of them is kept exactly: 256 with the zero point in the middle, else 128, with which
+    they fit whatever it is. From INT16 to 8 bits the scale is multiplied by 256.
 
     Parameters
     ----------
@@ -37,7 +38,8 @@ def retyped(affine: Affine, type: str | ElementType) -> Affine:
     Raises
     ------
     InvalidValue
-        If a type is another, there are several scales, or the zero point of INT16 isn't 0.
+        If a type is another, there are several scales, the zero point of INT16 isn't 0, or the scale would be
+        beyond float32.
 
     Examples
     --------
@@ -59,9 +61,18 @@ def retyped(affine: Affine, type: str | ElementType) -> Affine:
         shift = _SHIFT if kind.name == "UINT8" else -_SHIFT
         return Affine(kind, affine.scale, np.array([point + shift]))
     if kind.name == "INT16":
-        farthest = max(int(affine.type.max or 0) - point, point - int(affine.type.min or 0))
-        steps = 1 << (_WIDEST // farthest).bit_length() - 1
-        return Affine(kind, affine.scale / np.float32(steps))
+        highest, lowest = int(affine.type.max or 0) - point, int(affine.type.min or 0) - point
+        fits = highest * _WIDE <= (kind.max or 0) and lowest * _WIDE >= (kind.min or 0)
+        return Affine(kind, _times(affine.scale, 1 / (_WIDE if fits else _WIDE // 2)))
     if point:
         raise InvalidValue(f"INT16 with zero point {point}; 0 is required")
-    return Affine(kind, affine.scale * np.float32(_NARROWED), np.array([_SHIFT if kind.name == "UINT8" else 0]))
+    return Affine(kind, _times(affine.scale, _WIDE), np.array([_SHIFT if kind.name == "UINT8" else 0]))
+
+
+def _times(scale: npt.NDArray[np.float32], power: float) -> npt.NDArray[np.float32]:
+    """A scale times a power of two."""
+    found = scale.astype(np.float64) * power
+    limits = np.finfo(np.float32)
+    if not (found >= limits.smallest_subnormal).all() or not (found <= limits.max).all():
+        raise InvalidValue(f"scale {scale[0]:g} times {power:g} is beyond float32; a scale of usual size is required")
+    return found.astype(np.float32)

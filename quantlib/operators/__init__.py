@@ -18,7 +18,7 @@ from .versions import Signature, accepted_versions, maximum_version, minimum_run
 from .windows import patches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 __all__ = [
@@ -111,14 +111,24 @@ def integer_kernel(operator: QuantizedOperator) -> Kernel | None:
     InvalidValue
         If the operator's scales, options or constants can't be computed with.
     """
-    candidates = _kernels(operator.name, "integer").get(operator.name, ())
-    for runtime in (operator.runtime, "builtin") if operator.runtime == "xnnpack" else (operator.runtime,):
+    served = _served(operator)
+    return None if served is None else served[0].prepare(served[1])
+
+
+def _served(operator: QuantizedOperator) -> tuple[IntegerKernel, QuantizedOperator] | None:
+    """What serves an operator, and the operator with the runtime whose kernel that is."""
+    candidates: Sequence[IntegerKernel] = _kernels(operator.name, "integer").get(operator.name, ())
+    for runtime in _runtimes(operator.runtime):
         at = replace(operator, runtime=runtime)
         for candidate in candidates:
             if runtime in candidate.runtimes and candidate.serves(at):
-                made: Kernel = candidate.prepare(at)
-                return made
+                return candidate, at
     return None
+
+
+def _runtimes(runtime: str) -> tuple[str, ...]:
+    """Whose kernels a runtime takes, in order."""
+    return (runtime, "builtin") if runtime == "xnnpack" else (runtime,)
 
 
 def arithmetic(operator: QuantizedOperator, shapes: Shapes = ()) -> Arithmetic | None:
@@ -158,10 +168,12 @@ def arithmetic(operator: QuantizedOperator, shapes: Shapes = ()) -> Arithmetic |
         raise InvalidValue(
             f"{len(shapes)} shapes for {operator.name}; {count}, of operands and outputs, are required"
         )
+    served = _served(operator)
+    at = replace(operator, runtime=_runtimes(operator.runtime)[-1]) if served is None else served[1]
     for candidate in _kernels(operator.name, "arithmetic").get(operator.name, ()):
-        if operator.runtime in candidate.runtimes:
-            found: Arithmetic | None = candidate.describe(operator, shapes, partial(integer_kernel, operator))
-            return found
+        found: Arithmetic | None = candidate.describe(at, shapes, partial(integer_kernel, at))
+        if found is not None:
+            return replace(found, runtime=at.runtime)
     return None
 
 

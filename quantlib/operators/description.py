@@ -6,6 +6,7 @@ functions that the kernels are made with, so that they can't differ.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -15,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
-from quantlib.numerics import quantize_multiplier
+from quantlib.numerics import quantize_multiplier, real_multiplier
 
 from .integer import QuantizedOperator
 from .integer_requantize import Requantizer, rounding_of
 from .integer_table import all_values
+from .integer_unary import steps_table
+from .integer_vectors import InVectors
 from .kernel import Array, Call, Kernel
 from .windows import PADDINGS, Axis, plan_axis
 
@@ -43,10 +46,10 @@ class Multiplier:
     ----------
     role : str
         What it scales: ``output`` (accumulators to the output), ``input_0``, ``input_1``, ``difference`` (SOFTMAX),
-        ``below`` (what is below zero).
+        ``below`` (what is below zero), parts of a recurrent cell ...
     rounding : str
-        How the product is rounded: ``double``, ``int64`` or ``float64``, see `quantlib.numerics` for the first two.
-        With ``float64`` the kernel multiplies by `real` itself, and mantissa and shift are what comes nearest.
+        How the product is rounded, see `rounding_of`. With ``float32`` and ``float64`` the kernel multiplies by
+        `real` itself, and mantissa and shift are what comes nearest.
     real : float64 array of shape (1,) or (channels,)
     mantissa, shift : int32 array of the shape of `real`
     """
@@ -73,6 +76,8 @@ class Arithmetic:
         What else the formula reads: strides, padding in elements, axes ...
     tables : mapping of str to ndarray
         Look-up tables.
+    runtime : str
+        Whose kernel computes so. That of ``xnnpack`` is ``builtin`` where the delegate leaves an operator to LiteRT.
     """
 
     formula: str
@@ -80,6 +85,7 @@ class Arithmetic:
     clamp: tuple[int, int] | None = None
     settings: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     tables: Mapping[str, Array] = field(default_factory=lambda: _NOTHING)
+    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,10 @@ class Description:
     ----------
     describe : callable
         From the operator, shapes and a maker of its kernel to an `Arithmetic`; None for types that it doesn't know.
-    runtimes : tuple of str
-        For whose arithmetic.
+        The operator's runtime is that of its kernel: ``xnnpack`` only where the delegate takes it over.
     """
 
     describe: Callable[[QuantizedOperator, Shapes, _Maker], Arithmetic | None]
-    runtimes: tuple[str, ...] = ("reference",)
 
 
 def fixed(role: str, real: npt.ArrayLike, rounding: str = "double") -> Multiplier:
@@ -104,18 +108,28 @@ def fixed(role: str, real: npt.ArrayLike, rounding: str = "double") -> Multiplie
     return Multiplier(role, rounding, reals, *quantize_multiplier(reals))
 
 
+def split(role: str, mantissa: npt.ArrayLike, shift: npt.ArrayLike, rounding: str = "double") -> Multiplier:
+    """A multiplier by its fixed-point form."""
+    mantissas, shifts = (np.atleast_1d(np.asarray(v, np.int32)) for v in (mantissa, shift))
+    return Multiplier(role, rounding, real_multiplier(mantissas, shifts), mantissas, shifts)
+
+
 def requantized(
-    formula: str, real: npt.ArrayLike, requantizer: Requantizer, settings: Mapping[str, Any] = _NOTHING
+    formula: str, requantizer: Requantizer | InVectors, settings: Mapping[str, Any] = _NOTHING
 ) -> Arithmetic | None:
     """Arithmetic of sums that a requantizer brings to the output; None where its way of rounding has no name."""
-    rounding = rounding_of(requantizer)
-    if not rounding:
+    whole = requantizer
+    if isinstance(requantizer, InVectors):
+        whole, rest = requantizer.vector, rounding_of(requantizer.rest)
+        settings = {**settings, "lanes": requantizer.lanes, "flat": requantizer.flat, "rest": rest}
+    if not isinstance(whole, Requantizer) or not (rounding := rounding_of(whole)):
         return None
-    output = fixed("output", real, rounding)
-    if rounding != "float64":
-        mantissa, shift = requantizer.parameters
-        output = Multiplier("output", rounding, output.real, mantissa, shift)
-    return Arithmetic(formula, (output,), (requantizer.low, requantizer.high), settings)
+    if rounding in ("float32", "float64"):
+        output = fixed("output", whole.parameters[0], rounding)
+    else:
+        mantissa, shift = whole.parameters
+        output = split("output", mantissa, shift, rounding)
+    return Arithmetic(formula, (output,), (whole.low, whole.high), settings)
 
 
 def shape_of(shapes: Shapes, index: int) -> tuple[int, ...]:
@@ -158,9 +172,7 @@ def tabulate(operator: QuantizedOperator, make: _Maker, first: int | None = None
 def as_table(
     *multipliers: Callable[[QuantizedOperator], tuple[Multiplier, ...]], positive: bool = False
 ) -> Description:
-    """Describe a function of one integer by its table.
-
-    Other runtimes may round what their vectors leave in another way, so that places matter and no table says all.
+    """Describe a function of one integer by its table: what its kernel gives for each, in every runtime.
 
     Parameters
     ----------
@@ -177,6 +189,68 @@ def as_table(
         return replace(found, multipliers=tuple(m for function in multipliers for m in function(operator)))
 
     return Description(describe)
+
+
+def stepped(function_of: Callable[[QuantizedOperator], Callable[[Array], Array]]) -> Description:
+    """Describe a function of an INT16 value by the table of 513 entries between which its kernel interpolates.
+
+    Parameters
+    ----------
+    function_of : callable
+        From the operator to what its table is made of.
+    """
+
+    def describe(operator: QuantizedOperator, shapes: Shapes, make: _Maker) -> Arithmetic | None:
+        x, output = operator.operand(0), operator.output
+        if x.type != "INT16" or not quantized(x, output):
+            return None
+        table = steps_table(function_of(operator), x.parameters, output.parameters)
+        return Arithmetic("interpolated", tables={"table": table})
+
+    return Description(describe)
+
+
+def moved(
+    operator: QuantizedOperator, shapes: Shapes, kernel: Kernel, data: Sequence[int], *, filling: int | None = None
+) -> Arithmetic | None:
+    """Arithmetic of an exact copy: from where each element comes, as its kernel moves numbers that count them.
+
+    Parameters
+    ----------
+    operator : QuantizedOperator
+    shapes : sequence of (tuple of int, or None)
+        As `quantlib.operators.arithmetic` takes them.
+    kernel : callable
+        What moves elements of any type.
+    data : sequence of int
+        Operands that it moves; the others must be constants.
+    filling : int, optional
+        What it puts where no element goes; its kernel puts 0 there.
+
+    Returns
+    -------
+    Arithmetic or None
+        None where an operand that says how isn't a constant.
+    """
+    inputs: list[Array | None] = []
+    first = 1
+    for i, operand in enumerate(operator.inputs):
+        if operand is None or i not in data:
+            if operand is not None and operand.value is None:
+                return None
+            inputs.append(None if operand is None else operand.value)
+            continue
+        if operand.type != operator.output.type:
+            return None
+        shape = shape_of(shapes, i)
+        inputs.append(np.arange(first, first + math.prod(shape), dtype=np.int32).reshape(shape))
+        first += math.prod(shape)
+    results = kernel(Call(tuple(inputs), operator.options, ("INT32",) * len(operator.outputs)))
+    tables = {f"places_{k}": np.asarray(result, np.int32) - 1 for k, result in enumerate(results)}
+    if filling is None and any((table < 0).any() for table in tables.values()):
+        return None
+    settings = {"inputs": list(data)} | ({} if filling is None else {"value": filling})
+    return Arithmetic("move", settings=settings, tables=tables)
 
 
 def quantized(*operands: Any) -> bool:

@@ -235,9 +235,9 @@ def constants_once(
     Examples
     --------
     >>> weights = Operand("INT8", Affine("INT8", 0.1), np.array([1, 2], np.int8))
-    >>> x = Operand("INT8", Affine("INT8", 0.1))
-    >>> total = constants_once(QuantizedOperator("FULLY_CONNECTED", (x, weights), (x,), Table("FullyConnectedOptions")), [1], np.sum)
-    >>> int(total(Call((None, None), Table("FullyConnectedOptions"))))
+    >>> x, options = Operand("INT8", Affine("INT8", 0.1)), Table("FullyConnectedOptions")
+    >>> total = constants_once(QuantizedOperator("FULLY_CONNECTED", (x, weights), (x,), options), [1], np.sum)
+    >>> int(total(Call((None, None), options)))
     3
     """
     given = [operator.optional(place) for place in places]

@@ -9,7 +9,7 @@ import numpy as np
 from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine
 
-from .activation.integer_real import elu, gelu, gelu_tanh, logistic, tanh
+from .activation.real_functions import elu, gelu, gelu_tanh, logistic, tanh
 from .elementwise.integer_unary import exponential
 from .integer_unary import by_floats, by_steps
 from .kernel import Array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -22,11 +23,12 @@ from quantlib.numerics import (
 
 from .fused import RELU, RELU6, RELU_N1_TO_1
 from .integer_fast import FastScaler, fast_scaler, fits_float64
+from .integer_values import scale_of, zero_point_of
 from .kernel import Array
 
 #: Accumulators that are scaled at a time: few enough to stay in the cache.
 _BLOCK = 1 << 15
-#: Multipliers from which on XNNPACK refuses an operator.
+#: Multipliers from which on XNNPACK refuses an operator (``src/operators/fully-connected-nc.c`` in google/XNNPACK).
 _TOO_LARGE = 256.0
 #: Share of channels from which on the others are worth a way of their own.
 _MOST = 0.5
@@ -56,7 +58,7 @@ def activation_range(activation: int, affine: Affine) -> tuple[int, int]:
     (-128, -8)
     """
     low, high = affine.qmin, affine.qmax
-    scale, zero_point = np.float32(affine.scale.flat[0]), int(affine.zero_point.flat[0])
+    scale, zero_point = scale_of(affine), zero_point_of(affine)
 
     def integer(real: float) -> int:
         return zero_point + int(np.clip(round_half_away(np.float32(real) / scale), -(2.0**31), 2.0**31))
@@ -276,69 +278,28 @@ def single_precision(
         raise InvalidValue(
             f"a multiplier of {factors.max()}: XNNPACK requires less than {_TOO_LARGE:g}; see the scales"
         )
-    zero_point = int(output.zero_point.flat[0])
-    return Requantizer(_scaled_float32, (factors,), zero_point, *limits, output.type.storage, bias)
-
-
-def in_vectors(vector: Requantizer, rest: Requantizer, lanes: int, *, flat: bool = False) -> Callable[[Array], Array]:
-    """Requantize as kernels with vectors do, whose plain loop rounds otherwise what the vectors leave.
-
-    Parameters
-    ----------
-    vector, rest : Requantizer
-        Of whole vectors, and of what remains.
-    lanes : int
-        Values of a vector.
-    flat : bool
-        Vectors are cut from all values in a row; else from the channels of each row.
-
-    Returns
-    -------
-    callable
-        From sums to the output.
-
-    Examples
-    --------
-    >>> upward, double = (fixed_point(0.25, Affine("INT8", 0.1), rounding=r) for r in ("upward", "double"))
-    >>> in_vectors(upward, double, 2)(np.array([[-2, -2, -2]]))
-    array([[ 0,  0, -1]], dtype=int8)
-    """
-
-    def run(sums: Array) -> Array:
-        out = vector(sums)
-        cut = sums.size if flat else sums.shape[-1]
-        if cut % lanes:
-            whole = cut - cut % lanes
-            other, view = rest(sums), (out.reshape(-1) if flat else out)
-            view[..., whole:] = (other.reshape(-1) if flat else other)[..., whole:]
-        return out
-
-    return run
+    return Requantizer(_scaled_float32, (factors,), zero_point_of(output), *limits, output.type.storage, bias)
 
 
 def _requantizer(
     scaled: Callable[..., Array], parameters: tuple[Array, ...], output: Affine, activation: int, bias: Array | None
 ) -> Requantizer:
     low, high = activation_range(activation, output)
-    zero_point = int(output.zero_point.flat[0])
-    return Requantizer(scaled, parameters, zero_point, low, high, output.type.storage, bias)
+    return Requantizer(scaled, parameters, zero_point_of(output), low, high, output.type.storage, bias)
 
 
-def _scaled_int32(sums: Array, mantissa: Array, shift: Array) -> Array:
+def _scaled_int32(sums: Array, mantissa: Array, shift: Array, *, rounding: MultiplierRounding) -> Array:
     # what an int32 accumulator can't hold, it loses
-    return multiply_by_quantized_multiplier(sums.astype(np.int32), mantissa, shift)
+    return multiply_by_quantized_multiplier(sums.astype(np.int32), mantissa, shift, rounding=rounding)
 
 
-def _scaled_once(sums: Array, mantissa: Array, shift: Array) -> Array:
-    return multiply_by_quantized_multiplier(sums.astype(np.int32), mantissa, shift, rounding="single")
-
-
-def _scaled_upward(sums: Array, mantissa: Array, shift: Array) -> Array:
-    return multiply_by_quantized_multiplier(sums.astype(np.int32), mantissa, shift, rounding="upward")
-
-
+#: One function object for each rounding: `rounding_of` tells them apart by identity.
 _ROUNDINGS: Mapping[MultiplierRounding, Callable[..., Array]] = MappingProxyType(
-    {"double": _scaled_int32, "single": _scaled_once, "upward": _scaled_upward}
+    {
+        "double": partial(_scaled_int32, rounding="double"),
+        "single": partial(_scaled_int32, rounding="single"),
+        "upward": partial(_scaled_int32, rounding="upward"),
+    }
 )
 
 

@@ -155,7 +155,8 @@ def interpolation_table(
     last = round_half_away(values(np.atleast_1d(high)) * inverse)
     table = np.concatenate([samples - round_half_away(error / kind(2)), last])
     # beyond float32 there is infinity less infinity, which the kernels' cast turns into 0
-    return np.nan_to_num(np.clip(table, -32768, 32767), nan=0).astype(np.int16)
+    stored: npt.NDArray[np.int16] = np.nan_to_num(np.clip(table, -32768, 32767), nan=0).astype(np.int16)
+    return stored
 
 
 def between(table: npt.NDArray[np.int16]) -> Callable[[Array], Array]:
@@ -182,7 +183,7 @@ def between(table: npt.NDArray[np.int16]) -> Callable[[Array], Array]:
     def look_up(x: Array) -> Array:
         wide = x.astype(np.int64)
         index = 256 + (wide >> 7)
-        return np.asarray((entries[index] + ((slopes[index] * (wide & 127) + 64) >> 7)).astype(np.int16))
+        return np.asarray(entries[index] + ((slopes[index] * (wide & 127) + 64) >> 7), np.int16)
 
     return look_up
 

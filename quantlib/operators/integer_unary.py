@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from quantlib.numerics import Affine, round_half_away
 
 from .integer import QuantizedOperator, per_tensor
-from .integer_table import interpolated, tabulated
+from .integer_table import between, interpolation_table, tabulated
+from .integer_values import less_zero_point, scale_of, zero_point_of
 from .kernel import Array, Call, Kernel
 
 
@@ -38,9 +40,9 @@ def by_floats(x: Array, function: Callable[[Array], Array], before: Affine, afte
     >>> by_floats(np.array([-3, 4], np.int8), np.square, Affine("INT8", 0.5), Affine("INT8", 0.25, 1))
     array([10, 17], dtype=int8)
     """
-    real = before.scale.flat[0] * (x.astype(np.int64) - before.zero_point.flat[0]).astype(np.float32)
-    steps = round_half_away(function(real) * (np.float32(1) / np.float32(after.scale.flat[0])))
-    shifted = np.clip(steps + np.float32(after.zero_point.flat[0]), after.qmin, after.qmax)
+    real = scale_of(before) * less_zero_point(x, before).astype(np.float32)
+    steps = round_half_away(function(real) * (np.float32(1) / scale_of(after)))
+    shifted = np.clip(steps + np.float32(zero_point_of(after)), after.qmin, after.qmax)
     return shifted.astype(after.type.storage)
 
 
@@ -67,12 +69,17 @@ def by_steps(function: Callable[[Array], Array], before: Affine, after: Affine) 
     >>> negate(np.array([-300, 7], np.int16))
     array([300,  -7], dtype=int16)
     """
-    return interpolated(
+    return between(steps_table(function, before, after))
+
+
+def steps_table(function: Callable[[Array], Array], before: Affine, after: Affine) -> npt.NDArray[np.int16]:
+    """The table of `by_steps`, of 513 entries."""
+    return interpolation_table(
         lambda x: function(x.astype(np.float32)),
-        float(before.scale.flat[0]),
-        int(before.zero_point.flat[0]),
-        float(after.scale.flat[0]),
-        int(after.zero_point.flat[0]),
+        float(scale_of(before)),
+        zero_point_of(before),
+        float(scale_of(after)),
+        zero_point_of(after),
         dtype=np.float32,
     )
 

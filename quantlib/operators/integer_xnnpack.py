@@ -19,6 +19,7 @@ from .fused import RELU, RELU6, RELU_N1_TO_1
 from .integer import IntegerKernel, QuantizedOperator
 from .integer_requantize import Requantizer, single_precision
 from .integer_unary import unary_kernel
+from .integer_values import scale_of, zero_point_of
 from .kernel import Array, Kernel
 
 #: Activations that the delegate has a range for.
@@ -74,8 +75,7 @@ def float_range(activation: int, output: Affine) -> tuple[int, int]:
     >>> float_range(3, Affine("INT8", 0.05, -128))
     (-128, -8)
     """
-    scale, zero_point = np.float32(output.scale.flat[0]), np.float32(output.zero_point.flat[0])
-    ends = np.array(_RANGES[activation], np.float32) / scale + zero_point
+    ends = np.array(_RANGES[activation], np.float32) / scale_of(output) + np.float32(zero_point_of(output))
     low, high = np.rint(np.clip(ends, output.qmin, output.qmax))
     return int(low), int(high)
 
@@ -139,9 +139,9 @@ def by_reference(x: Array, function: Callable[[Array], Array], before: Affine, a
     >>> by_reference(np.array([-3, 5], np.int8), np.negative, Affine("INT8", 0.5), Affine("INT8", 0.25, 4))
     array([10, -6], dtype=int8)
     """
-    real = (x.astype(np.float32) - np.float32(before.zero_point.flat[0])) * np.float32(before.scale.flat[0])
-    inverse = np.float32(1) / np.float32(after.scale.flat[0])
-    steps = np.rint(function(real) * inverse + np.float32(after.zero_point.flat[0]))
+    real = (x.astype(np.float32) - np.float32(zero_point_of(before))) * scale_of(before)
+    inverse = np.float32(1) / scale_of(after)
+    steps = np.rint(function(real) * inverse + np.float32(zero_point_of(after)))
     return np.asarray(np.clip(np.nan_to_num(steps, nan=0.0), after.qmin, after.qmax).astype(after.type.storage))
 
 

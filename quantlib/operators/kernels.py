@@ -60,11 +60,11 @@ from .integer_requantize import (
     activation_range,
     fixed_point,
     floating_point,
-    in_vectors,
     single_precision,
 )
 from .integer_table import all_values, interpolated, tabulated, tabulated_pairs
 from .integer_unary import by_floats, by_steps
+from .integer_vectors import in_vectors
 from .integer_xnnpack import by_reference, float_range
 from .matmul.integer import (
     batch_matmul_hybrid,

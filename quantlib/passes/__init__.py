@@ -11,6 +11,7 @@ from quantlib.tflite import Model
 
 from .edited import Edited, Line, deflated_size
 from .integer import apply_integer
+from .readings import Reading, readings
 from .weights import apply_weights
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Edited",
     "Line",
+    "Reading",
     "apply_integer",
     "apply_plan",
     "apply_weights",
@@ -32,6 +34,7 @@ __all__ = [
     "dequantize",
     "prune",
     "prune_channels",
+    "readings",
     "retype",
     "tidy",
 ]

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from quantlib.calibration import Statistics
 from quantlib.numerics import element_type, pack
 from quantlib.tflite import Deferred, Draft, GraphDraft, Table, Tensor
 
 from .channel_cells import Labels
-from .channel_means import correct_biases
 from .channel_walk import Kept, Rewrite, Walk
 from .stored import as_bytes
+from .versions import raise_version
 
 #: Which indices of some axes of a tensor stay.
 Masks = Mapping[int, npt.NDArray[np.bool_]]
+#: Makes good for removed channels in the layers that read them (`Walk.consumers`). Given a draft whose constants are
+#: cut, before operators are rearranged, it gives such layers other constants and returns how many it changed.
+#: `channel_means.correct_biases` is one; weights fitted anew to what channels held over samples would be another.
+Correction = Callable[[Draft, Walk, Kept], int]
 
 
 @dataclass
@@ -30,14 +33,14 @@ class Cutter:
     Attributes
     ----------
     draft : Draft
-    statistics : Statistics or None
-        Of the model: biases are corrected by them.
+    correct : callable or None
+        The `Correction`.
     corrected : int
-        Biases that were.
+        Layers that it changed.
     """
 
     draft: Draft
-    statistics: Statistics | None = None
+    correct: Correction | None = None
     corrected: int = 0
     _stored: dict[Any, int] = field(default_factory=dict)
 
@@ -63,8 +66,8 @@ class Cutter:
             needless |= self._constant(walk, t, masks)
         for rewrite in walk.rewrites:
             self._rewrite(walk, rewrite, kept)
-        if self.statistics is not None:
-            self.corrected += correct_biases(self.draft, walk, kept, self.statistics)
+        if self.correct is not None:
+            self.corrected += self.correct(self.draft, walk, kept)
         graph.rearrange([], needless)
 
     def _constant(self, walk: Walk, t: int, masks: Masks) -> set[int]:
@@ -77,7 +80,11 @@ class Cutter:
             self._stored[key] = self.draft.add_buffer(sliced(tensor, masks))
         graph, buffer = self.draft.graphs[walk.graph.index], self._stored[key]
         graph.tensors[t] = graph.tensors[t].replace(buffer=buffer, sparsity=None)
-        makers = {u.operator for u in walk.graph.uses.get(t, ()) if walk.graph.names[u.operator] == "DENSIFY"}
+        readers = {u.operator for u in walk.graph.uses.get(t, ())}
+        makers = {o for o in readers if walk.graph.names[o] == "DENSIFY"}
+        if tensor.table.sparsity is not None:  # the version of operators on sparse weights isn't that on dense ones
+            for o in readers - makers:
+                graph.operators[o] = raise_version(self.draft, graph, graph.operators[o])
         for o in makers:
             made = int(walk.graph.operators[o].outputs[0])
             graph.tensors[made] = graph.tensors[made].replace(buffer=buffer)

@@ -7,7 +7,7 @@ import math
 from quantlib.tflite import Draft, Model
 
 from .codebook import Codebook, Tally, tally
-from .codebook_search import ClusterOptions, find_codebook
+from .codebook_search import FLOATS, ClusterOptions, find_codebook
 from .edited import Edited, Line, deflated_size
 from .selected import Selected, Texts
 from .weight_sites import WeightSite, weight_sites
@@ -34,7 +34,8 @@ def cluster(
     """Let each weight have only so many different values (weight sharing), which makes its file pack well.
 
     Of a float model, one with float16 weights, or one with integer weights of up to 8 bits, whose stored integers
-    become few. Types and sizes stay; what is stored sparse stays so.
+    become few. Types and sizes stay; what is stored sparse stays so. A range or scale that the file notes beside a
+    float weight, as training or `quantlib.dequantize` leave it, goes with the values that it was of.
 
     Parameters
     ----------
@@ -105,8 +106,10 @@ def cluster(
         done += [_line(site, book, found) for site in group]
         tallies.append(found)
     made = draft.done() if done else model
-    kept = tuple(Line(name, why) for name, why in whys.items() if why)
-    return Edited(made, "cluster", tuple(done), kept, _totals(model, made, tallies))
+    kept = [Line(name, why) for name, why in whys.items() if why]
+    if not sites:
+        kept.append(Line("model", "no operator in it has weights; it is given back as it is"))
+    return Edited(made, "cluster", tuple(done), tuple(kept), _totals(model, made, tallies))
 
 
 def _why_not(site: WeightSite, selected: Selected, least: int) -> str:
@@ -117,6 +120,8 @@ def _why_not(site: WeightSite, selected: Selected, least: int) -> str:
     rounding = next((name for o in site.steps if (name := site.graph.names[o]) in _ROUNDING), "")
     if rounding:
         return f"{rounding} changes its values before they are read"
+    if not site.count:
+        return "it has no elements"
     return f"{site.count:,} elements, fewer than {least:,}" if site.count < least else ""
 
 
@@ -126,10 +131,14 @@ def _few(book: Codebook, options: ClusterOptions) -> str:
 
 
 def _store(draft: Draft, group: list[WeightSite], book: Codebook) -> None:
+    """Let all weights of a group have new values; steps that are noted of floats aren't theirs any more."""
     buffer = draft.add_buffer(book.data())
     for site in group:
         tensors = draft.graphs[site.graph.index].tensors
         tensors[site.tensor.index] = tensors[site.tensor.index].replace(buffer=buffer)
+        for t in (site.tensor.index, *(int(site.graph.operators[o].outputs[0]) for o in site.steps)):
+            if site.graph.tensor(t).type in FLOATS:
+                tensors[t] = tensors[t].replace(quantization=None)
 
 
 def _line(site: WeightSite, book: Codebook, found: Tally) -> Line:

@@ -25,6 +25,7 @@ from quantlib.recipes import Cut, constant_affine
 from quantlib.tflite import Tensor
 
 from .codebook import Codebook, Lookup, pieces_of, rows_of, spread
+from .scales import require_channels, scales_of
 from .weight_sites import WeightSite
 
 PER = ("tensor", "channel")
@@ -34,7 +35,8 @@ STARTS = ("density", "linear", "k-means++")
 GRIDS = ("int8", "int8-tensor")
 #: Most clusters; with more, float16 does as well.
 MOST = 4096
-_FLOATS = ("FLOAT32", "FLOAT16")
+#: Types of weights whose values are real numbers.
+FLOATS = ("FLOAT32", "FLOAT16")
 _LEVELS = 256
 #: The greatest integer of int8 weights; the least one is its negative.
 _END = 127
@@ -57,7 +59,7 @@ class ClusterOptions:
     min_elements: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.clusters, bool) or not isinstance(self.clusters, int) or not 2 <= self.clusters <= MOST:
+        if not _is_whole(self.clusters) or not 2 <= self.clusters <= MOST:
             raise InvalidValue(f"{self.clusters!r} clusters asked for; a whole number from 2 to {MOST:,} is required")
         for name, known in (("per", PER), ("start", STARTS), ("grid", (None, *GRIDS))):
             if getattr(self, name) not in known:
@@ -65,8 +67,12 @@ class ClusterOptions:
                 raise InvalidValue(f"{name} is {getattr(self, name)!r}; one of {wanted} is required")
         for name in ("seed", "min_elements"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            if not _is_whole(value) or value < 0:
                 raise InvalidValue(f"{name} is {value!r}; a whole number of 0 or more is required")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def find_codebook(site: WeightSite, options: ClusterOptions) -> Codebook | str:
@@ -77,7 +83,7 @@ def find_codebook(site: WeightSite, options: ClusterOptions) -> Codebook | str:
     InvalidValue
         If a value isn't finite.
     """
-    if site.tensor.type not in _FLOATS:
+    if site.tensor.type not in FLOATS:
         return _of_integers(site, options)
     return _real(site, options) if options.grid is None else _on_grid(site, options)
 
@@ -129,6 +135,8 @@ def _of_integers(site: WeightSite, options: ClusterOptions) -> Codebook | str:
     if found is None or found.block_size:
         return f"{tensor.type} weights {'without a scale' if found is None else 'in blocks'} can't be clustered"
     several = found.scale.size > 1
+    if (affine := scales_of(tensor)) is not None:
+        require_channels(tensor, affine)
     axis = found.quantized_dimension if several else _axis(site)[0]
     cut = Cut.of(tensor.shape, _granularity(axis, several or options.per == "channel"))
     zeros = set(found.zero_point.tolist()) if _keeps_zeros(tensor, options) else set()

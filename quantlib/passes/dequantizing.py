@@ -18,6 +18,7 @@ def dequantize(
     *,
     recover_activations: bool = True,
     keep_ranges: bool = False,
+    keep_weights: bool = False,
     fold_fake_quant: bool = False,
     expand_sparse: bool = False,
 ) -> Edited:
@@ -26,9 +27,6 @@ def dequantize(
     Integers with a scale (INT8, UINT8, INT16, INT4, INT2; biases of INT32 and INT64) become what they stand for,
     halves become FLOAT32, and QUANTIZE and DEQUANTIZE go. Inputs and outputs are FLOAT32 then. Indices, shapes,
     booleans and resources stay.
-
-    Beside weights of 8 bits stands the step that they had, where their values alone wouldn't give it to who quantizes
-    them again: with it nothing of them is rounded a second time. Ranges of activations are noted with `keep_ranges`.
 
     An operator that needs the stored integers (CAST, unknown custom ones ...) keeps them, between QUANTIZE and
     DEQUANTIZE; `Edited.kept` names it.
@@ -42,6 +40,10 @@ def dequantize(
     keep_ranges : bool
         Note scale, zero point and range beside each float, so that quantizing again takes them as trained, and needs
         no calibration.
+    keep_weights : bool
+        Note beside weights of 8 bits the scale that makes them INT8 again with nothing rounded a second time, where
+        their values alone don't say it: those of UINT8 with a zero point, or with one scale for the tensor. So ranges
+        of activations may come from calibration, or with `keep_ranges` from the file.
     fold_fake_quant : bool
         Let FAKE_QUANT go, too.
     expand_sparse : bool
@@ -72,7 +74,7 @@ def dequantize(
     if not any(values.real or values.gone for values in found):
         report.kept.append(Line("model", "nothing in it is quantized; it is given back as it is"))
         return report.edited(model)
-    grids = {} if keep_ranges else weight_grids(model)
+    grids = weight_grids(model) if keep_weights else {}
     shelf = Shelf(Draft(model), report, recover_activations, keep_ranges, grids)
     for graph, values in zip(graphs, found, strict=True):
         check_calls(graph, graphs, found)

@@ -11,7 +11,7 @@ from quantlib.numerics import Affine, PerAxis
 from quantlib.operators import row
 from quantlib.tflite import Model, Quantization, Table
 
-from .dequantizing_values import form_of
+from .scales import scales_of
 from .weight_sites import WeightSite, weight_sites
 
 _Floats = npt.NDArray[np.float32]
@@ -65,14 +65,16 @@ def _grids(model: Model) -> Iterator[tuple[tuple[int, int], Table]]:
 
 
 def _grid(site: WeightSite) -> Table | None:
-    shape, form = site.tensor.shape, form_of(site.tensor)
+    shape, form = site.tensor.shape, scales_of(site.tensor)
     weights = (row(site.graph.names[u.operator]).weight(u.operand) for u in site.readers)
     axes = {None if w is None else w.channel_axis(len(shape)) for w in weights}
     axis = axes.pop() if len(axes) == 1 else None
     if form is None or not all(shape) or not _fits(form, axis, shape):
         return None
     values, others = site.tensor.numpy(), tuple(a for a in range(len(shape)) if a != axis)
-    low, high = (edge(axis=others).reshape(-1).astype(np.int64) - form.zero_point for edge in (values.min, values.max))
+    low, high = (
+        edge(axis=others).reshape(-1).astype(np.int64) - form.zero_point for edge in (values.min, values.max)
+    )
     reach = np.maximum(-low, high)
     if np.isin(reach, (0, _END)).all():  # its values say the same
         return None

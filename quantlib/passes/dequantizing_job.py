@@ -17,8 +17,9 @@ from quantlib.tflite import Draft, Model, Table, Tensor, tensor_type_code
 
 from .dequantizing_activations import carried
 from .dequantizing_grids import range_table, ranges_of
-from .dequantizing_values import HALVES, SCALED, Values, biases, bounds, ends_of, form_of
+from .dequantizing_values import HALVES, SCALED, Values, biases, bounds, ends_of
 from .edited import Edited, Line
+from .scales import require_channels, scales_of
 from .stored import stored_float32
 from .versions import signature_of
 
@@ -61,7 +62,7 @@ class Shelf:
     recover, ranges : bool
         Whether activations are given back, and ranges kept.
     grids : mapping of (subgraph, tensor) to Table
-        What is noted beside weights where ranges aren't kept.
+        What is noted beside weights; it counts more than their ranges.
     stored : dict
         Buffers of the constants stored so far: those with one buffer and one form keep one.
     """
@@ -83,17 +84,12 @@ class Shelf:
             form = (tensor.subgraph, own.details.scales, own.details.zero_points, own.details.block_size)
         key = (tensor.table.buffer, tensor.type, tensor.shape, form, tensor.table.sparsity is None)
         if key not in self.stored:
-            if affine is not None and isinstance(affine.granularity, PerAxis):
-                _check_channels(tensor, affine.scale.size, affine.granularity.axis)
+            if affine is not None:
+                require_channels(tensor, affine)
             if tensor.table.sparsity is None:
                 tensor.numpy()  # what can't be read is an error now, not when the file is written
             self.stored[key] = self.draft.add_buffer(stored_float32(tensor, affine).data)
         return self.stored[key]
-
-
-def _check_channels(tensor: Tensor, count: int, axis: int) -> None:
-    if not (axis < len(tensor.shape) and tensor.shape[axis] == count):
-        raise InvalidValue(f"{tensor}: {count} scales don't fit dimension {axis} of shape {list(tensor.shape)}")
 
 
 class Job:
@@ -129,7 +125,7 @@ class Job:
         for t in sorted(self.values.real):
             self._retype(t)
         for root, home in self.home.items():
-            if self.shelf.ranges and (found := self._ranges(root)) is not None:
+            if (found := self._note(root)) is not None:
                 self.graph.tensors[home] = self.graph.tensors[home].replace(quantization=found)
         for o, operator in enumerate(self.source.operators):
             if o in self.values.kept:
@@ -173,16 +169,16 @@ class Job:
         self.report.tensors += not tensor.is_constant
         self._say_end(t)
         if tensor.is_constant:
-            self._store(t, t, form_of(tensor))
+            self._store(t, t, scales_of(tensor))
         else:
             self._set(t, t)
 
     def _set(self, t: int, source: int, **fields: Any) -> None:
         """Write a tensor's table, made from that of another."""
         table = self.source.tensor(source).table
-        ranges = self._ranges(source) if self.shelf.ranges else self.shelf.grids.get((self.source.index, source))
+        note = self._note(source)
         self.graph.tensors[t] = self.graph.tensors[t].replace(
-            type=tensor_type_code(_FLOAT), quantization=ranges, shape=table.shape, sparsity=None, **fields
+            type=tensor_type_code(_FLOAT), quantization=note, shape=table.shape, sparsity=None, **fields
         )
 
     def _store(self, t: int, source: int, affine: Affine | None) -> None:
@@ -192,14 +188,18 @@ class Job:
         count = 1 if affine is None else affine.scale.size
         scales = "" if affine is None else f" with {count:,} scale{'s' * (count != 1)}"
         figures: dict[str, int | str] = {"type": tensor.type, "elements": int(np.prod(tensor.shape, dtype=np.int64))}
-        grid = ", its steps noted" if (self.source.index, source) in self.shelf.grids else ""
+        grid = ", steps noted" if (self.source.index, source) in self.shelf.grids else ""
         what = f"{tensor.type}{scales} to {_FLOAT}{grid}"
         self.report.constants.append(Line(tensor.name or str(tensor), what, figures))
 
-    def _ranges(self, t: int) -> Table | None:
+    def _note(self, t: int) -> Table | None:
         """What quantizing again takes as trained, of a tensor and those that became one with it."""
+        grid = self.shelf.grids.get((self.source.index, t))
+        return self._ranges(t) if grid is None and self.shelf.ranges else grid
+
+    def _ranges(self, t: int) -> Table | None:
         joined = [t, *(m for m, root in self.root.items() if root == t)]
-        known = [form_of(self.source.tensor(m)) for m in joined if self.source.tensor(m).type in SCALED]
+        known = [scales_of(self.source.tensor(m)) for m in joined if self.source.tensor(m).type in SCALED]
         found = next((ranges_of(a) for a in known if a is not None), None)
         if found is not None:
             return found
@@ -294,12 +294,12 @@ class Job:
         tensor, inputs = self.source.tensor(t), indices_of(self.source.operators[o].inputs)
         data = next((i for _, i in self.source.data(o)), -1)
         if weights is not None and min(data, weights) >= 0:
-            x, w = (form_of(self.source.tensor(i)) for i in (data, inputs[weights]))
+            x, w = (scales_of(self.source.tensor(i)) for i in (data, inputs[weights]))
             if x is not None and w is not None and x.scale.size == 1:
                 scale = (x.scale.astype(np.float64) * w.scale).astype(np.float32).reshape(-1)
                 granularity = PerAxis(0) if scale.size > 1 else PerTensor()
                 return Affine(element_type(tensor.type), scale, np.zeros(scale.size, np.int64), granularity)
-        own = form_of(tensor)
+        own = scales_of(tensor)
         if own is None:
             raise InvalidValue(
                 f"{tensor}: a bias of {tensor.type} without a scale, and {self.source.names[o]} has none for it; "

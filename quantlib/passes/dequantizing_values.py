@@ -11,9 +11,11 @@ import numpy as np
 from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine, element_type
 from quantlib.operators import SAME, row, rows
-from quantlib.recipes import STORAGE, Graph, affine_of
+from quantlib.recipes import STORAGE, Graph
 from quantlib.runners import indices_of
 from quantlib.tflite import Table, Tensor, builtin_operators
+
+from .scales import scales_of
 
 #: Types whose values stand for real ones where the tensor has a scale.
 SCALED = frozenset({"INT8", "UINT8", "INT16", "INT4", "INT2", "UINT4"})
@@ -110,24 +112,9 @@ def biases(graph: Graph, o: int) -> dict[int, int | None]:
     return found
 
 
-def form_of(tensor: Tensor) -> Affine | None:
-    """Scales and zero points of a tensor of integers; None where it has none, or blocks.
-
-    Raises
-    ------
-    InvalidValue
-        If they can't be.
-    """
-    try:
-        return affine_of(tensor)
-    except InvalidValue as error:
-        text = str(error)
-        raise InvalidValue(text if text.startswith(str(tensor)) else f"{tensor}: {text}") from None
-
-
 def bounds(tensor: Tensor) -> tuple[float, float, float] | None:
     """Least and greatest real value that a tensor's integers can hold, and their step; None where it has several."""
-    affine = None if tensor.type not in SCALED | _SUMS else form_of(tensor)
+    affine = None if tensor.type not in SCALED | _SUMS else scales_of(tensor)
     if affine is None or affine.scale.size != 1:
         return None
     step, point = float(affine.scale[0]), int(affine.zero_point[0])
@@ -185,7 +172,7 @@ def _moved(graph: Graph, o: int, scaled: set[int]) -> list[int]:
 
 def _alike(graph: Graph, tensors: list[int]) -> bool:
     """Whether integers stand for the same in all of some tensors, within half a step."""
-    forms = [form_of(graph.tensor(t)) for t in tensors]
+    forms = [scales_of(graph.tensor(t)) for t in tensors]
     known = [form for form in forms if form is not None and form.scale.size == 1]
     return all(_same(form, known[0]) for form in known[1:])
 
@@ -197,7 +184,7 @@ def _same(form: Affine, other: Affine) -> bool:
 
 
 def _neutral(graph: Graph, tensors: list[int]) -> bool:
-    forms = [form_of(graph.tensor(t)) for t in tensors]
+    forms = [scales_of(graph.tensor(t)) for t in tensors]
     return _alike(graph, tensors) and not any(form is None or form.zero_point.any() for form in forms)
 
 

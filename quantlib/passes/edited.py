@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from quantlib.tflite import Model
+import numpy as np
+
+from quantlib.tflite import Model, file_pieces, plan_layout
 
 #: Lines of each kind that are printed; `to_dict` has all.
 _SHOWN = 12
 #: Level of what ``zip`` and app stores pack files with.
 _LEVEL = 6
+#: Files from this size on are packed only where that is asked for; it takes some seconds for each 64 MiB.
+_LARGE = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Edited:
         What was left alone, each with its reason.
     totals : mapping of str to number
         Figures of the whole.
+    notes : tuple of str
+        What else there is to say.
     """
 
     model: Model
@@ -65,6 +71,7 @@ class Edited:
     done: tuple[Line, ...] = ()
     kept: tuple[Line, ...] = ()
     totals: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "totals", MappingProxyType(dict(self.totals)))
@@ -77,6 +84,7 @@ class Edited:
                 lines += [f"{title}:", *(f"  {line}" for line in part[:_SHOWN])]
             if len(part) > _SHOWN:
                 lines.append(f"  and {len(part) - _SHOWN} more")
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,6 +92,7 @@ class Edited:
         return {
             "verb": self.verb,
             "totals": dict(self.totals),
+            **({"notes": list(self.notes)} if self.notes else {}),
             "done": [line.to_dict() for line in self.done],
             "kept": [line.to_dict() for line in self.kept],
         }
@@ -103,9 +112,36 @@ def deflated_size(model: Model) -> int:
     Returns
     -------
     int
-        Of a zlib stream at level 6.
+        Of a zlib stream at level 6. The file is packed piece by piece and never whole in memory.
     """
-    packer, count, raw = zlib.compressobj(_LEVEL), 0, memoryview(model.to_bytes())
-    for start in range(0, len(raw), 1 << 20):
-        count += len(packer.compress(raw[start : start + (1 << 20)]))
+    packer, count = zlib.compressobj(_LEVEL), 0
+    for piece in file_pieces(model):
+        count += len(packer.compress(np.ascontiguousarray(piece).data))
     return count + len(packer.flush())
+
+
+def deflated_totals(before: Model, after: Model, asked: bool | None) -> tuple[dict[str, int], tuple[str, ...]]:
+    """What two models take after deflate, for `Edited.totals`.
+
+    Parameters
+    ----------
+    before, after : Model
+    asked : bool or None
+        None for files of less than 64 MiB only, since packing takes far longer than any edit.
+
+    Returns
+    -------
+    totals : dict of str to int
+        ``deflated_before`` and ``deflated``; empty where they are left out.
+    notes : tuple of str
+        That they are left out for the size of the file, and how to get them.
+    """
+    if asked is None:
+        size = max(plan_layout(model).size for model in (before, after))
+        asked = size < _LARGE
+        if not asked:
+            return {}, (f"{size:,} bytes weren't deflated to see their size then; deflated=True (--deflated) does",)
+    if not asked:
+        return {}, ()
+    found = deflated_size(before)
+    return {"deflated_before": found, "deflated": found if after is before else deflated_size(after)}, ()

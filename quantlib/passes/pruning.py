@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from quantlib.numerics import element_type
+from quantlib.calibration import Statistics
+from quantlib.numerics import Gram, Refitted, element_type
 from quantlib.recipes import stored_bytes
 from quantlib.tflite import Model
 
-from .edited import Edited, Line, deflated_size
+from .edited import Edited, Line, deflated_totals
+from .pruning_bias import corrected_bias, put_bias
+from .pruning_fit import FittedJob, fitted
 from .pruning_job import PruneJob, Tally, ranked
 from .pruning_options import PruneOptions
 from .pruning_store import PrunedStore, SparseForm
+from .readings import reading_of
 from .selected import Selected, Texts
 from .weight_sites import WeightSite, outer_layers, weight_sites
 
@@ -28,7 +33,10 @@ def prune(
     pattern: str = "unstructured",
     ranking: str = "tensor",
     sensitivity: Mapping[str, float] | None = None,
+    refit: Mapping[str, Gram | Refitted] | None = None,
+    statistics: Statistics | None = None,
     encode: bool = False,
+    deflated: bool | None = None,
     only: Texts = (),
     skip: Texts = (),
     only_types: Texts = (),
@@ -55,9 +63,18 @@ def prune(
         What it costs to prune each weight alone to that sparsity, by its name: an error that adds up, such as the
         noise to signal ratio that `quantlib.evaluation.sensitivity` measures. The sparsity is shared out so that the
         whole meets it with the least summed error. A weight that isn't named is left alone.
+    refit : mapping of str to (Gram or Refitted), optional
+        What samples say of each weight, by its name. With `Gram`, from `quantlib.evaluation.gram`, those weights go
+        whose loss the others can make up for, and these and the bias are refitted to the layer's own float outputs;
+        such layers can be ranked together. `Refitted`, from `quantlib.evaluation.refit`, is stored as it is. A weight
+        that isn't named gets the sparsity by magnitude. What is refitted is held in memory.
+    statistics : Statistics, optional
+        Of this model: what pruned weights gave on average goes into the biases of layers that compute in float.
     encode : bool
         Store what is pruned without its zeros, where that is smaller and LiteRT reads it: behind a DENSIFY, or
         directly where FULLY_CONNECTED has a sparse kernel.
+    deflated : bool, optional
+        Find out what the file takes after deflate; by default where it has less than 64 MiB.
     only, skip : str or several
         Regular expressions, searched in the names of operators and weights; `skip` wins.
     only_types, skip_types : str or several
@@ -70,20 +87,25 @@ def prune(
     Returns
     -------
     Edited
-        With `totals`: elements of all weights that were pruned, their zeros and sparsity, and the bytes of the file
-        after deflate, before and after.
+        With `totals`: elements of all weights that were pruned, their zeros and sparsity, weights refitted, biases
+        corrected, and the bytes of the file after deflate, before and after.
 
     Raises
     ------
     InvalidValue
-        If an option is none of those above, options contradict one another, a selector matches no weight, or a
-        weight isn't finite.
+        If an option is none of those above, options contradict one another, a selector matches no weight, a weight
+        isn't finite, or what samples say is of another model.
 
     Notes
     -----
     With a sensitivity, pruning a weight to another sparsity is taken to cost its error times the energy (sum of
     squares) that goes, over the energy that went when it was measured. The sum is least where all layers' weights
     are ranked together by their square times error over energy.
+
+    Weights that aren't refitted are computed when they are written. So are those that are stored sparse, but for the
+    places of what is stored, which a file has in its tables: 1 byte for each where the axis that is compressed has up
+    to 256 elements or blocks, 2 up to 65,536. Beside twice the largest weight and 64 MiB, writing needs three times
+    as much as these take.
 
     Examples
     --------
@@ -93,7 +115,9 @@ def prune(
     >>> print(edited.done[0])
     conv2/kernel: 15,552 of 20,736 are zero (75.0 %)
     """
-    options = PruneOptions.of(sparsity, pattern, ranking, sensitivity, min_elements)
+    options = PruneOptions.of(sparsity, pattern, ranking, sensitivity, min_elements).informed(
+        model, refit, statistics
+    )
     selected = Selected.of(only, skip, only_types, skip_types)
     sites = weight_sites(model)
     outer = {} if first_last else outer_layers(sites)
@@ -103,22 +127,88 @@ def prune(
     for site in sites:
         if not whys[site.name]:
             chosen.setdefault(site.identity, []).append(site)
-    jobs = ranked([group[0] for group in chosen.values()], options)
-    tallies = [job.tally() for job in jobs]
-    kept = [Line(name, why) for name, why in whys.items() if why]
-    done: list[Line] = []
+    groups = list(chosen.values())
+    jobs = _jobs(groups, options)
+    account = _Account([Line(name, why) for name, why in whys.items() if why])
     store = PrunedStore(model)
-    for group, job, tally in zip(chosen.values(), jobs, tallies, strict=True):
-        sparse, data = group[0].tensor.table.sparsity is not None, job.data()
+    for group, job in zip(groups, jobs, strict=True):
+        account.add(store, group, job, options, encode)
+    made = store.done() if account.done else model
+    packed, notes = deflated_totals(model, made, deflated)
+    totals = {**account.totals(jobs, options), **packed}
+    return Edited(made, "prune", tuple(account.done), tuple(account.kept), totals, notes)
+
+
+def _jobs(groups: list[list[WeightSite]], options: PruneOptions) -> list[PruneJob | FittedJob]:
+    """What becomes of each weight: refitted where something is known of it, else by magnitude."""
+    if options.refit is None:
+        return list(ranked([group[0] for group in groups], options))
+    fits = fitted(groups, options)
+    others = [group[0] for group in groups if group[0].name not in fits]
+    plain = iter(ranked(others, replace(options, together=False)))
+    return [fits.get(group[0].name) or next(plain) for group in groups]
+
+
+@dataclass
+class _Account:
+    """What is said of every weight."""
+
+    kept: list[Line]
+    done: list[Line] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
+    changed: int = 0
+
+    def add(
+        self,
+        store: PrunedStore,
+        group: list[WeightSite],
+        job: PruneJob | FittedJob,
+        options: PruneOptions,
+        encode: bool,
+    ) -> None:
+        """Store a weight, and its bias."""
+        site, tally, data = group[0], job.tally(), job.data()
+        self.tallies.append(tally)
+        sparse = site.tensor.table.sparsity is not None
         form = store.form(group, data) if encode and (tally.removed or not sparse) else ""
         if not tally.removed and isinstance(form, str):
-            why = f"{_share(tally, job)} are zero already{f'; not encoded: {form}' if form else ''}"
-            kept += [Line(site.name, why) for site in group]
-            continue
+            why = f"{_share(tally, site)} are zero already{f'; not encoded: {form}' if form else ''}"
+            self.kept += [Line(site.name, why) for site in group]
+            return
         store.put(group, data, form)
-        done += [_line(site, job, tally, form) for site in group]
-    made = store.done() if done else model
-    return Edited(made, "prune", tuple(done), tuple(kept), _totals(model, made, jobs, tallies))
+        said = self._bias(store, group, job, options) if tally.removed else ""
+        self.done += [_line(site, tally, form, said) for site in group]
+
+    def _bias(
+        self, store: PrunedStore, group: list[WeightSite], job: PruneJob | FittedJob, options: PruneOptions
+    ) -> str:
+        """Store what samples say of a bias; in words what was done."""
+        reading = reading_of(group[0], alone=len(group) == 1, grids=True)
+        if isinstance(job, FittedJob):
+            self.changed += 1
+            if job.fit.bias is not None:
+                put_bias(store.draft, group[0], job.reading, job.fit.bias)
+            return "refitted"
+        if options.refit is not None:
+            return f"not refitted: {reading if isinstance(reading, str) else 'nothing is given of what it reads'}"
+        if options.statistics is None:
+            return ""
+        bias = reading if isinstance(reading, str) else corrected_bias(job, reading, options.statistics)
+        if isinstance(bias, str) or isinstance(reading, str):
+            return f"bias not corrected: {bias}"
+        self.changed += 1
+        put_bias(store.draft, group[0], reading, bias)
+        return "bias corrected"
+
+    def totals(self, jobs: Sequence[PruneJob | FittedJob], options: PruneOptions) -> dict[str, float | int]:
+        """Figures of the whole."""
+        count, zeros = sum(job.site.count for job in jobs), sum(tally.zeros for tally in self.tallies)
+        found = {"elements": count, "zeros": zeros, "sparsity": zeros / count if count else 0.0}
+        if options.refit is not None:
+            found["refitted"] = self.changed
+        if options.statistics is not None:
+            found["biases_corrected"] = self.changed
+        return found
 
 
 def _why_not(
@@ -147,12 +237,12 @@ def _why_not(
     return ""
 
 
-def _share(tally: Tally, job: PruneJob) -> str:
-    return f"{tally.zeros:,} of {job.site.count:,}"
+def _share(tally: Tally, site: WeightSite) -> str:
+    return f"{tally.zeros:,} of {site.count:,}"
 
 
-def _line(site: WeightSite, job: PruneJob, tally: Tally, form: SparseForm | str) -> Line:
-    what = f"{_share(tally, job)} are zero ({100 * tally.zeros / site.count:.1f} %)"
+def _line(site: WeightSite, tally: Tally, form: SparseForm | str, said: str) -> Line:
+    what = f"{_share(tally, site)} are zero ({100 * tally.zeros / site.count:.1f} %)"
     before = stored_bytes(site.tensor)
     dense = element_type(site.tensor.type).nbytes(site.count)
     figures: dict[str, float | int | str] = {
@@ -162,19 +252,10 @@ def _line(site: WeightSite, job: PruneJob, tally: Tally, form: SparseForm | str)
         "bytes_before": before,
         "bytes_after": dense if isinstance(form, str) else form.nbytes,
     }
+    if said:
+        figures["samples"] = said
+        what = f"{what}; {said}"
     if form:
         figures["form"] = f"kept dense: {form}" if isinstance(form, str) else str(form)
         what = f"{what}; {figures['form']}"
     return Line(site.name, what, figures)
-
-
-def _totals(model: Model, made: Model, jobs: Sequence[PruneJob], tallies: Sequence[Tally]) -> dict[str, float | int]:
-    count, zeros = sum(job.site.count for job in jobs), sum(tally.zeros for tally in tallies)
-    before = deflated_size(model)
-    return {
-        "elements": count,
-        "zeros": zeros,
-        "sparsity": zeros / count if count else 0.0,
-        "deflated_before": before,
-        "deflated": before if made is model else deflated_size(made),
-    }

@@ -9,21 +9,21 @@ from quantlib.calibration import Statistics
 from quantlib.tflite import Draft
 
 from .pruning_job import PruneJob
-from .readings import Reading, bias_of, reading_of
+from .readings import Reading, bias_of
 from .versions import raise_version
 from .weight_sites import WeightSite, real_elements
 
 
-def corrected_bias(job: PruneJob, statistics: Statistics, *, alone: bool) -> npt.NDArray[np.float32] | str:
+def corrected_bias(job: PruneJob, reading: Reading, statistics: Statistics) -> npt.NDArray[np.float32] | str:
     """The bias of the operator that reads a weight, with what goes of the weight times the mean of what it meets.
 
     Parameters
     ----------
     job : PruneJob
+    reading : Reading
+        Of its weight.
     statistics : Statistics
         Of the model.
-    alone : bool
-        Whether no other tensor has the weight's values.
 
     Returns
     -------
@@ -31,9 +31,6 @@ def corrected_bias(job: PruneJob, statistics: Statistics, *, alone: bool) -> npt
         Why there is none.
     """
     site = job.site
-    reading = reading_of(site, alone=alone, grids=True)
-    if isinstance(reading, str):
-        return reading
     bias = bias_of(site.graph, reading)
     if isinstance(bias, str):
         return bias

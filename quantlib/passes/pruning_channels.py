@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,12 @@ from quantlib.tflite import Draft, Model, plan_layout
 
 from .channel_choice import NORMS, RANKINGS, chosen, families
 from .channel_cut import Cutter, keeper
-from .channel_means import require_own
+from .channel_means import correct_biases, require_own
 from .channel_rules import RULES, WEIGHTY
 from .channel_walk import Layer, Walk, walked
 from .edited import Edited, Line
 from .selected import Selected, Texts
+from .versions import update_runtime
 from .weight_sites import outer_layers, weight_sites
 
 
@@ -99,13 +101,15 @@ def prune_channels(
     found = [families(walk, norm) for walk in walks]
     masks = iter(chosen([f for part in found for f in part], fraction, ranking, multiple))
     draft = Draft(model)
-    cutter = Cutter(draft, statistics)
+    cutter = Cutter(draft, None if statistics is None else partial(correct_biases, statistics=statistics))
     account = _Account()
     for walk, part in zip(walks, found, strict=True):
         removed = np.concatenate([np.zeros(0, np.int64), *(f.roots[next(masks)] for f in part)])
         if removed.size:
             cutter.cut(walk, removed)
         account.add(walk, removed)
+    account.finish()
+    update_runtime(draft)
     result = draft.done() if account.done else model
     sizes = {"bytes_before": file_size(model), "bytes_after": file_size(result)}
     totals = {"channels": account.channels, "channels_left": account.left, **sizes}
@@ -115,14 +119,14 @@ def prune_channels(
 
 
 def _check(fraction: float, ranking: str, norm: str, multiple: int) -> None:
-    if not 0 <= fraction < 1:
-        raise InvalidValue(f"a fraction of {fraction} of the channels; 0 or more and less than 1 is required")
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float, np.number)) or not 0 <= fraction < 1:
+        raise InvalidValue(f"a fraction of {fraction!r} of the channels; 0 or more and less than 1 is required")
     if ranking not in RANKINGS:
         raise InvalidValue(f"ranking {ranking!r} is unknown; use {' or '.join(RANKINGS)}")
     if norm not in NORMS:
         raise InvalidValue(f"norm {norm!r} is unknown; use {' or '.join(NORMS)}")
-    if multiple < 1:
-        raise InvalidValue(f"channels that are a multiple of {multiple}; 1 or more is required")
+    if isinstance(multiple, bool) or not isinstance(multiple, (int, np.integer)) or multiple < 1:
+        raise InvalidValue(f"channels that are a multiple of {multiple!r}; a whole number of 1 or more is required")
 
 
 def _select(walks: Sequence[Walk], selected: Selected, outer: Mapping[tuple[int, int], str]) -> None:
@@ -163,6 +167,11 @@ class _Account:
                 self._layer(walk, layer, int(stays(layer.cells).sum()))
         for o, reason in sorted(walk.refused.items()):
             self.kept.append(Line(walk.graph.operator_label(o), _own(walk, o, reason)))
+
+    def finish(self) -> None:
+        """Say so where there was no layer."""
+        if not self.done and not self.kept:
+            self.kept.append(Line("model", f"no {', '.join(WEIGHTY)} in it; it is given back as it is"))
 
     def _layer(self, walk: Walk, layer: Layer, left: int) -> None:
         name, count = walk.graph.operator_label(layer.operator), layer.cells.size

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from quantlib.numerics import (
     to_float16,
     zeros_of,
 )
+from quantlib.runners import one_blas_thread
 from quantlib.tflite import Data, Inline
 
 from .pruning_job import Tally
@@ -44,10 +46,12 @@ class FittedJob:
     Attributes
     ----------
     site : WeightSite
+    reading : Reading
     fit : Refitted
     """
 
     site: WeightSite
+    reading: Reading
     fit: Refitted
 
     def tally(self) -> Tally:
@@ -81,15 +85,14 @@ class _Layer:
     @classmethod
     def of(cls, site: WeightSite, reading: Reading, gram: Gram) -> _Layer:
         groups, size = gram.values.shape[0], gram.values.shape[1] - 1
-        wanted = reading.outputs if not reading.depthwise else groups
-        if size != reading.inputs or (groups > 1 and not reading.depthwise) or reading.outputs % groups or not wanted:
+        if size != reading.inputs or (groups > 1 and not reading.depthwise) or reading.outputs % groups:
             raise InvalidValue(
                 f"{site.name}: products of {groups} groups of {size}, and it has {reading.inputs} inputs for each "
                 "output; measure them with this model"
             )
         whole = reading.rows(real_elements(site.tensor)(0, site.count).reshape(site.tensor.shape))
         if not np.isfinite(whole).all():
-            raise InvalidValue(f"{site.name}: its values aren't all finite, so can't be refitted; leave it out by skip")
+            raise InvalidValue(f"{site.name}: its values aren't all finite, so can't be refitted; skip it")
         bias = bias_of(site.graph, reading)
         free = isinstance(bias, np.ndarray)
         equations = Equations.of(gram, bias=free)
@@ -115,34 +118,39 @@ class _Layer:
         return Refitted(self.reading.weights(now), None if bias is None else bias.astype(np.float32))
 
 
-def fitted(
-    sites: Sequence[WeightSite], options: PruneOptions, refit: Mapping[str, Gram | Refitted]
-) -> dict[str, FittedJob]:
+@one_blas_thread()  # many small solutions: several threads would only fight for the cores
+def fitted(groups: Sequence[Sequence[WeightSite]], options: PruneOptions) -> dict[str, FittedJob]:
     """Prune and refit the weights that there is something known of.
 
     Parameters
     ----------
-    sites : sequence of WeightSite
-        Different weights.
+    groups : sequence of sequence of WeightSite
+        Different weights; each with all that have its values.
     options : PruneOptions
-    refit : mapping of str to (Gram or Refitted)
-        By their names.
+
+    Returns
+    -------
+    dict of str to FittedJob
+        By the weight's name.
     """
     found: dict[str, FittedJob] = {}
     layers = []
-    for site in sites:
-        known = refit.get(site.name)
+    for group in groups:
+        site = group[0]
+        known = (options.refit or {}).get(site.name)
         if known is None:
             continue
-        reading = reading_of(site)
+        reading = reading_of(site, alone=len(group) == 1)
         if isinstance(reading, str):
             raise InvalidValue(f"{site.name} can't be refitted: {reading}; leave it out of what is refitted")
         if isinstance(known, Gram):
             layers.append(_Layer.of(site, reading, known))
         else:
-            found[site.name] = FittedJob(site, _checked(site, reading, known, options))
+            found[site.name] = FittedJob(site, reading, _checked(site, reading, known, options))
     for layer in _thinned(layers, options):
-        found[layer.site.name] = FittedJob(layer.site, layer.done())
+        found[layer.site.name] = FittedJob(layer.site, layer.reading, layer.done())
+    if options.refit and not found and groups:
+        raise InvalidValue(f"refit names {next(iter(options.refit))!r} and none of the weights that are pruned")
     return found
 
 
@@ -182,6 +190,10 @@ def _thinned(layers: list[_Layer], options: PruneOptions) -> list[_Layer]:
 
 
 def _stays(scores: list[npt.NDArray[np.float32]], share: float) -> list[_Mask]:
-    parts = [Scores(s.size, lambda a, b, s=s: s.reshape(-1)[a:b]) for s in scores]  # type: ignore[misc]  # a default of a lambda has no type
+    parts = [Scores(s.size, partial(_part, s.reshape(-1))) for s in scores]
     cuts = cutoffs(parts, zeros_of(sum(p.size for p in parts), share))
     return [cut.stays(s.reshape(-1)).reshape(s.shape) for cut, s in zip(cuts, scores, strict=True)]
+
+
+def _part(scores: npt.NDArray[np.float32], start: int, stop: int) -> npt.NDArray[np.float32]:
+    return scores[start:stop]

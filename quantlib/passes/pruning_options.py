@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from quantlib.calibration import Statistics
 from quantlib.errors import InvalidValue
-from quantlib.numerics import zeros_of
+from quantlib.numerics import Gram, Refitted, zeros_of
+from quantlib.tflite import Model
 
 _DEFAULT = 0.5
 _RANKINGS = ("tensor", "global")
@@ -30,6 +32,8 @@ class PruneOptions:
         All weights are ranked together.
     sensitivity : mapping of str to float, or None
     min_elements : int
+    refit : mapping of str to (Gram or Refitted), or None
+    statistics : Statistics or None
     """
 
     sparsity: float
@@ -39,6 +43,8 @@ class PruneOptions:
     together: bool = False
     sensitivity: Mapping[str, float] | None = None
     min_elements: int = 0
+    refit: Mapping[str, Gram | Refitted] | None = None
+    statistics: Statistics | None = None
 
     @property
     def unit(self) -> int:
@@ -81,6 +87,34 @@ class PruneOptions:
                 f"sparsity {sparsity!r} beside pattern {pattern!r}, which has {1 - keep / group:g}; leave it out"
             )
         return cls(1 - keep / group, 1, keep, group, min_elements=min_elements)
+
+    def informed(
+        self,
+        model: Model,
+        refit: Mapping[str, Gram | Refitted] | None,
+        statistics: Statistics | None,
+    ) -> PruneOptions:
+        """The same with what is known of the samples, checked.
+
+        Raises
+        ------
+        InvalidValue
+            If it isn't of this model, or says nothing beside something else.
+        """
+        if refit is not None:
+            if not isinstance(refit, Mapping) or not all(isinstance(v, (Gram, Refitted)) for v in refit.values()):
+                raise InvalidValue(
+                    "refit isn't a mapping of weights' names to Gram or Refitted; quantlib.evaluation.refit makes one"
+                )
+            for what, given in (("statistics", statistics), ("a sensitivity", self.sensitivity)):
+                if given is not None:
+                    raise InvalidValue(f"{what} says nothing beside refit, which knows more; leave one of them out")
+        if statistics is not None and statistics.model != model.sha256:
+            raise InvalidValue(
+                f"the statistics are of a model with SHA-256 {statistics.model[:12]}..., and this one has "
+                f"{model.sha256[:12]}...; calibrate this model"
+            )
+        return replace(self, refit=refit, statistics=statistics)
 
 
 def _pattern(pattern: str) -> tuple[int, int, int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy.typing as npt
+import numpy as np
 
 from quantlib.numerics import element_type
 from quantlib.operators import operator_version
@@ -17,9 +18,10 @@ from quantlib.tflite import (
     Model,
     SparseLayout,
     Table,
+    Tensor,
     sparse_size,
-    sparsify,
-    values_of,
+    sparsify_data,
+    stored_counts,
 )
 
 from .versions import SPARSE_VERSION, raise_version, signature_of, update_runtime
@@ -50,6 +52,8 @@ _DENSIFIED = ("FLOAT32", "FLOAT16", "INT8")
 _TABLES, _DENSIFY = 192, 128
 #: How much larger a form may be that needs no DENSIFY.
 _UNPACKED = 1.1
+#: Bytes of a weight up to which other axes than the last are tried, which need it whole in memory to be written.
+_WHOLE = 1 << 22
 #: Blocks that are tried behind a DENSIFY.
 _BLOCKS = (1, 4, 16)
 
@@ -108,7 +112,8 @@ class PrunedStore:
             for site, place in places:
                 self._set(site, place, buffer=buffer, sparsity=None)
             return
-        values, sparsity = sparsify(_dense(sites[0], data), form.layout)
+        tensor = sites[0].tensor
+        values, sparsity = sparsify_data(data, _dtype(tensor), tensor.shape, form.layout)
         buffer = self.draft.add_buffer(values)
         for site, place in places:
             if form.direct:
@@ -193,13 +198,15 @@ class PrunedStore:
         SparseForm or str
             Why there is none, or none that is smaller.
         """
+        if not sites[0].tensor.shape:
+            return "it is a single value"
         behind, direct = _why_not_behind(sites), self._why_not_direct(sites)
         if behind and direct:
             return behind
-        dense = _dense(sites[0], data)
-        forms = [] if direct else list(_direct_forms(sites, dense))
+        counted = _Counted(sites[0].tensor, data)
+        forms = [] if direct else _direct_forms(sites, counted)
         if not behind:
-            forms += _behind_forms(dense)
+            forms += _behind_forms(counted)
         # read directly it is never unpacked in memory
         best = min(forms, key=lambda form: form.nbytes * (1.0 if form.direct else _UNPACKED), default=None)
         if best is None:
@@ -218,28 +225,42 @@ def _reads_sparse(site: WeightSite) -> bool:
     return alone and symmetric and all(kinds in _DIRECT for kinds in _kinds(site))
 
 
-def _dense(site: WeightSite, data: Data) -> npt.NDArray[Any]:
-    return values_of(data.read(0, data.nbytes), element_type(site.tensor.type), site.tensor.shape, str(site.tensor))
+def _dtype(tensor: Tensor) -> np.dtype[Any]:
+    return np.dtype(element_type(tensor.type).storage)
 
 
-def _behind_forms(dense: npt.NDArray[Any]) -> list[SparseForm]:
-    last = dense.ndim - 1
-    layouts = [SparseLayout(axis) for axis in range(dense.ndim)]
-    layouts += [SparseLayout(last, b) for b in _BLOCKS if b > 1 and dense.shape[last] % b == 0]
-    return [SparseForm(layout, False, sparse_size(dense, layout) + _TABLES + _DENSIFY) for layout in layouts]
+class _Counted:
+    """How much of a weight is to be stored, in blocks along its last axis."""
+
+    def __init__(self, tensor: Tensor, data: Data) -> None:
+        self.shape, self.itemsize = tensor.shape, _dtype(tensor).itemsize
+        self.blocks = [b for b in _BLOCKS if self.shape[-1] % b == 0]
+        self.counts = stored_counts(data, _dtype(tensor), self.shape, self.blocks)
+
+    def nbytes(self, layout: SparseLayout) -> int:
+        """Bytes of a form; single elements are as many along any axis."""
+        return sparse_size(self.shape, self.itemsize, layout, self.counts[layout.block][0])
 
 
-def _direct_forms(sites: Sequence[WeightSite], dense: npt.NDArray[Any]) -> list[SparseForm]:
+def _behind_forms(counted: _Counted) -> list[SparseForm]:
+    last = len(counted.shape) - 1
+    whole = math.prod(counted.shape) * counted.itemsize <= _WHOLE
+    layouts = [SparseLayout(axis) for axis in (range(last, -1, -1) if whole else [last])]
+    layouts += [SparseLayout(last, b) for b in counted.blocks if b > 1]
+    return [SparseForm(layout, False, counted.nbytes(layout) + _TABLES + _DENSIFY) for layout in layouts]
+
+
+def _direct_forms(sites: Sequence[WeightSite], counted: _Counted) -> list[SparseForm]:
     """The form that FULLY_CONNECTED's own sparse kernels take, where there is one for all readers."""
     blocks = {_DIRECT[kinds] for site in sites for kinds in _kinds(site)}
     layout = SparseLayout(1, max(blocks))
-    if len(blocks) != 1 or dense.shape[1] % layout.block:
+    if len(blocks) != 1 or layout.block not in counted.blocks:
         return []
     if any(kinds == ("INT8", "FLOAT32") for site in sites for kinds in _kinds(site)):
-        stored = (layout.rows(dense) != 0).any(axis=2)
-        if stored.shape[1] > _LEDGER + 1 or stored.sum(axis=1).max(initial=0) > _LEDGER:
+        longest = max(counted.counts[layout.block][1], 1)
+        if layout.extent(counted.shape)[1] > _LEDGER + 1 or longest > _LEDGER:
             return []
-    return [SparseForm(layout, True, sparse_size(dense, layout) + _TABLES)]
+    return [SparseForm(layout, True, counted.nbytes(layout) + _TABLES)]
 
 
 def _kinds(site: WeightSite) -> list[tuple[str, str]]:
@@ -248,8 +269,9 @@ def _kinds(site: WeightSite) -> list[tuple[str, str]]:
     found = []
     for use in site.readers:
         operator = graph.operators[use.operator]
-        ends = int(operator.inputs[use.operand]), int(operator.outputs[0])
-        found.append((graph.tensor(ends[0]).type, graph.tensor(ends[1]).type))
+        read, made = int(operator.inputs[use.operand]), operator.outputs
+        written = graph.tensor(int(made[0])).type if made is not None and made.size else ""
+        found.append((graph.tensor(read).type, written))
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from quantlib.errors import InvalidValue
 from quantlib.operators import row
 from quantlib.recipes import Graph
 from quantlib.tflite import Model
@@ -65,9 +66,18 @@ class Reading:
         return np.ascontiguousarray(matrix, np.float64)
 
     def weights(self, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """A matrix (output channels, inputs) as weights."""
+        """A matrix (output channels, inputs) as weights in their own shape."""
         matrix = rows.T if self.depthwise else rows
         return np.ascontiguousarray(matrix, np.float32).reshape(self.shape)
+
+    def values(self, model: Model) -> tuple[_Floats, npt.NDArray[np.float32] | None]:
+        """The weights of a model as a matrix (output channels, inputs), and the bias; None where it can't change."""
+        graph = Graph(model, self.subgraph)
+        origin = graph.origin(int(graph.operators[self.operator].inputs[1]))
+        if origin is None:
+            raise InvalidValue(f"{graph.operator_label(self.operator)}: its weight is no constant; one is required")
+        bias = bias_of(graph, self)
+        return self.rows(origin.real().reshape(self.shape)), None if isinstance(bias, str) else bias
 
 
 def readings(model: Model) -> dict[str, Reading | str]:
@@ -112,6 +122,8 @@ def reading_of(site: WeightSite, *, alone: bool = True, grids: bool = False) -> 
         return f"{between} stands between it and {name}"
     if not grids and site.tensor.type not in ("FLOAT32", "FLOAT16"):
         return f"{site.tensor.type} weights stay on their grid"
+    if operator.inputs[0] < 0 or operator.outputs is None or not operator.outputs.size:
+        return f"{name} lacks an input or an output"
     ends = (graph.tensor(int(operator.inputs[0])), graph.tensor(int(operator.outputs[0])))
     other = next((t.type for t in ends if t.type != "FLOAT32"), "")
     if other:
@@ -139,5 +151,3 @@ def bias_of(graph: Graph, reading: Reading) -> npt.NDArray[np.float32] | str:
         return "its bias is no constant"
     values = origin.real().reshape(-1).astype(np.float32)
     return values if values.size == reading.outputs else f"its bias has {values.size} elements"
-
-

@@ -8,10 +8,10 @@ import numpy as np
 
 from quantlib.errors import InvalidValue, NotFound
 from quantlib.numerics import Affine, element_type
-from quantlib.recipes import check
+from quantlib.recipes import Graph, check
 from quantlib.runners import indices_of, interface_of
 from quantlib.targets import load
-from quantlib.tflite import Draft, Model, tensor_types
+from quantlib.tflite import Draft, Model, called_subgraphs, tensor_types
 
 from .edited import Edited, Line
 from .forms import END_TYPES as TYPES
@@ -20,6 +20,7 @@ from .retyping_metadata import follow_statistics
 from .retyping_shapes import Resized, Shape, choose
 from .retyping_signed import Signed
 from .retyping_weights import WEIGHTS
+from .retyping_wide import Wide
 from .versions import update_runtime
 
 #: What is wanted of inputs or outputs: one type for all, or types by name.
@@ -54,7 +55,9 @@ def retype(
         says what it cost. ``int8``: UINT8 weights of operators on floats, as old files have them, become INT8.
     activations : str, optional
         INT8: a UINT8 model as an INT8 one, every integer less 128, ends included; filters whose zero point INT8
-        kernels don't take are shared out, so that sums stay the same.
+        kernels don't take are shared out, so that sums stay the same. INT16: an INT8 model (a UINT8 one by way of
+        that) with the same weights and INT16 between them, where operators have such kernels, and at its ends, where
+        these aren't given a type; biases become INT64.
     batch : int or str, optional
         First dimension of all inputs; ``dynamic`` lets the caller choose it when the model runs.
     shapes : mapping of str to sequence of int, optional
@@ -80,7 +83,8 @@ def retype(
     if weights is not None:
         made = _with_weights(made, weights, lines)
     if activations is not None:
-        made = _with_activations(made, activations, lines)
+        ends = {"input": _kinds(input_type), "output": _kinds(output_type)}
+        made = _with_activations(made, activations, ends, lines)
     if input_type is not None or output_type is not None:
         made = _with_ends(made, _kinds(input_type), _kinds(output_type), _given(input_stats), lines)
     if batch is not None or shapes:
@@ -141,14 +145,36 @@ def _require(model: Model, target: str) -> None:
         raise InvalidValue(f"{target} doesn't take the result: {len(findings.violations)} violations, first: {first}")
 
 
-def _with_activations(model: Model, kind: str, lines: _Lines) -> Model:
+def _with_activations(model: Model, kind: str, ends: Mapping[str, Mapping[str, str] | None], lines: _Lines) -> Model:
     """The model with integers of another type throughout."""
-    if kind.upper() != "INT8":
-        raise InvalidValue(f"activations {kind!r}: INT8 is known")
+    if kind.upper() not in ("INT8", "INT16"):
+        raise InvalidValue(f"activations {kind!r}: INT8 and INT16 are known")
     draft = Draft(model)
-    changed = [Signed(draft, g, lines.done, lines.kept).run() for g in range(len(draft.graphs))]
+    wide = kind.upper() == "INT16"
+    changed = [Signed(draft, g, lines.done, lines.kept, exact=not wide).run() for g in range(len(draft.graphs))]
+    if wide:
+        return _widened(draft.done() if any(changed) else model, ends, lines)
     if not any(changed):
         raise InvalidValue("the model has no UINT8 activations with a scale; there is nothing to shift to INT8")
+    update_runtime(draft)
+    return follow_statistics(model, draft.done(), entries(model))
+
+
+def _widened(model: Model, ends: Mapping[str, Mapping[str, str] | None], lines: _Lines) -> Model:
+    """An INT8 model with INT16 activations; ends that are to have another type stay INT8 for now."""
+    asked = [(side, kinds) for side, kinds in ends.items() if kinds is not None]
+    named = [found for side, kinds in asked for found in _chosen(model, dict.fromkeys(entries(model)), side, kinds)]
+    narrow = {(g, t) for g, t, kind, _ in named if kind != "INT16"}
+    called = {i for s in model.subgraphs for o in s.operators or () for i in called_subgraphs(o)}
+    draft, before = Draft(model), len(lines.kept)
+    changed = []
+    for at in range(len(model.subgraphs)):
+        within = {t for g, t in narrow if g == at}
+        job = Wide(draft, Graph(model, at), within, lines.done, lines.kept, called=at in called)
+        changed.append(job.run())
+    if not any(changed):
+        why = f" ({lines.kept[before]})" if len(lines.kept) > before else ""
+        raise InvalidValue(f"the model has no INT8 or UINT8 activations that can become INT16{why}")
     update_runtime(draft)
     return follow_statistics(model, draft.done(), entries(model))
 

@@ -148,7 +148,8 @@ def _filter(rewriter: Rewriter, at: int, operator: Table, operand: int) -> _Filt
     data = rewriter.data(inputs[1])
     if x is None or w is None or y is None or data is None:
         raise Refusal("its filter is no constant of UINT8 with one scale")
-    scale, weights = product_scales(*(float(form.scale[0]) for form in (x, w, y)))
+    scales = tuple(float(form.scale[0]) for form in (x, w, y))
+    scale, weights = product_scales(*scales) if rewriter.exact else scales[:2]
     form = Affine(retyped(w, "INT8").type, np.array([weights], np.float32))
     return _Filter(rewriter, at, operator, operand, data, form, scale)
 
@@ -157,7 +158,7 @@ def _halves_below_zero(found: _Filter) -> str:
     """What LiteRT's optimized INT8 kernel, without XNNPACK, does otherwise; empty where nothing is below zero."""
     output = found.rewriter.forms[vector(found.operator.outputs)[0]]
     fused = getattr(found.operator.builtin_options, "fused_activation_function", 0)
-    if fused in _NOT_NEGATIVE or int(output.zero_point[0]) == 0:
+    if not found.rewriter.exact or fused in _NOT_NEGATIVE or int(output.zero_point[0]) == 0:
         return ""
     return "without XNNPACK halves below zero round up, not down: they may differ by 1"
 

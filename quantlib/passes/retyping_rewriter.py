@@ -1,4 +1,4 @@
-"""One subgraph whose UINT8 tensors become INT8: what is known of it, and how operators and tensors are added."""
+"""One subgraph whose tensors become another type: what is known of it, and how operators and tensors are added."""
 
 from __future__ import annotations
 
@@ -35,26 +35,46 @@ def vector(indices: object) -> list[int]:
 
 
 class Rewriter:
-    """One subgraph of a draft, whose UINT8 tensors become INT8: what is known of it, and what is made of it.
+    """One subgraph of a draft, whose tensors of a type become another: what is known of it, and what is made of it.
 
     Parameters
     ----------
     draft : Draft
     g : int
         Index of the subgraph.
+    exact : bool
+        Results must be the same integers; else the same numbers will do, as other types are still to come.
+
+    Attributes
+    ----------
+    kind : str
+        The type.
+    forms : dict of int to Affine
+        What the integers of that type mean, by tensor.
+    constants : dict
+        Constants that were added: of which tensor, and what they are.
     """
 
-    def __init__(self, draft: Draft, g: int) -> None:
-        self.draft, self.g, self.graph = draft, g, draft.graphs[g]
+    kind = "UINT8"
+
+    def __init__(self, draft: Draft, g: int, *, exact: bool = True) -> None:
+        self.draft, self.g, self.graph, self.exact = draft, g, draft.graphs[g], exact
         self.before = list(self.graph.tensors)
         self.order: list[tuple[Table, int | None]] = []
         self.forms: dict[int, Affine] = {}
         for t, table in enumerate(self.before):
-            if tensor_types()[table.type] == "UINT8" and table.quantization is not None:
+            if tensor_types()[table.type] == self.kind and self._is_one(table):
                 form = form_of(table, f"tensor {self.name(t)!r}")
                 self.forms.update({} if form is None else {t: form})
-        self._constants: dict[tuple[int, str], int] = {}
+        self.constants: dict[tuple[int, str], int] = {}
         self._copies: dict[tuple[int, float], int] = {}
+
+    def _is_one(self, table: Table) -> bool:
+        """Whether a tensor stands for real numbers by one scale; others of INT8 are weights, or states."""
+        found = table.quantization
+        if self.kind == "UINT8":
+            return found is not None
+        return found is not None and found.scale is not None and found.scale.size == 1 and not table.is_variable
 
     def data(self, t: int) -> Data | None:
         """Data of a constant as it was."""
@@ -66,11 +86,11 @@ class Rewriter:
         self, t: int, kind: str, form: Affine, data: Data | npt.NDArray[np.int8], shape: tuple[int, ...] | None = None
     ) -> int:
         """A constant in a form, made once for each kind."""
-        if (t, kind) not in self._constants:
+        if (t, kind) not in self.constants:
             table = with_form(self.before[t], form).replace(buffer=self.draft.add_buffer(data))
             self.graph.tensors.append(table if shape is None else table.replace(shape=list(shape)))
-            self._constants[t, kind] = len(self.graph.tensors) - 1
-        return self._constants[t, kind]
+            self.constants[t, kind] = len(self.graph.tensors) - 1
+        return self.constants[t, kind]
 
     def plain(self, t: int) -> int:
         """A tensor as INT8: one that is computed is so already; a constant is stored less 128."""

@@ -6,6 +6,7 @@ with the original, sample by sample.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -35,6 +36,8 @@ _SHAPES = MappingProxyType(
 #: Operators whose result doesn't depend on the values that they read.
 _BLIND = ("SHAPE", "RANK")
 _ENDLESS = np.iinfo(np.int32).max
+#: Elements of an input that is tried: more isn't worth the memory, which a file of few bytes could ask for.
+_MOST = 1 << 24
 #: Relative to the largest value: matrix products of other sizes are summed in another order.
 _FLOAT_ERROR = 1e-4
 
@@ -85,7 +88,7 @@ class Resized:
         Raises
         ------
         InvalidValue
-            If an operator doesn't allow it, or samples of a batch don't stay apart.
+            If an operator doesn't allow it, samples of a batch don't stay apart, or there is too much to try.
         """
         if self.only_batch and self.batch:  # two batches say what each more costs
             sizes = [{t: self._times(t, times) for t in self.was} for times in (1, 2)]
@@ -213,11 +216,13 @@ class Resized:
             if found.setdefault((g, t), values.shape) != values.shape:
                 raise InvalidValue(f"tensor ({g}, {t}) changes its shape while the model runs")
 
-        fed = {port.name: _values(port.type, shapes[port.index], i) for i, port in enumerate(self.interface.inputs)}
+        given = ", ".join(f"{port.alias!r} {list(shapes[port.index])}" for port in self.interface.inputs)
+        if max((math.prod(shape) for shape in shapes.values()), default=0) > _MOST:
+            raise InvalidValue(f"{given}: more than {_MOST:,} elements of an input, too many to try the model with")
         try:
+            fed = {p.name: _values(p.type, shapes[p.index], i) for i, p in enumerate(self.interface.inputs)}
             outputs = NumpyRunner(draft.done(), self.key).run(fed, tap=tap)
-        except QuantlibError as error:
-            given = ", ".join(f"{port.alias} {list(shapes[port.index])}" for port in self.interface.inputs)
+        except (QuantlibError, MemoryError) as error:
             raise InvalidValue(f"with {given} the model can't be run: {error}") from None
         return _Trial(fed, found, outputs)
 
@@ -261,7 +266,7 @@ def _values(type: str, shape: Shape, seed: int) -> Array:
 def _close(a: Array, b: Array) -> bool:
     if a.shape != b.shape or a.dtype.kind != "f":
         return np.array_equal(a, b)
-    largest = float(np.abs(b).max(initial=0.0))
+    largest = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
     return bool(np.allclose(a, b, rtol=0, atol=_FLOAT_ERROR * largest, equal_nan=True))
 
 

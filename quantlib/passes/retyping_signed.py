@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 from quantlib.numerics import retyped
 from quantlib.operators import row
-from quantlib.tflite import Draft, Table, called_subgraphs
+from quantlib.tflite import Draft, Table, called_subgraphs, tensor_types
 
 from .edited import Line
-from .forms import with_form
+from .forms import form_of, with_form
 from .retyping_filters import FILTERED, filtered
 from .retyping_rewriter import Refusal, Rewriter, vector
 from .versions import name_of
@@ -43,8 +43,8 @@ def _is_odd(options: Table) -> bool:
 class Signed(Rewriter):
     """The operators of a subgraph, in order."""
 
-    def __init__(self, draft: Draft, g: int, done: list[Line], kept: list[Line]) -> None:
-        super().__init__(draft, g)
+    def __init__(self, draft: Draft, g: int, done: list[Line], kept: list[Line], *, exact: bool = True) -> None:
+        super().__init__(draft, g, exact=exact)
         self.done, self.kept = done, kept
         self.unsigned: dict[int, int] = {}  # tensors that are there as UINT8 too
 
@@ -65,8 +65,11 @@ class Signed(Rewriter):
                         self.done.append(Line(self.name(vector(operator.outputs)[0]), what))
                     continue
                 self._check(name, operator)
-                self.emit(operator.replace(inputs=[self.plain(t) for t in vector(operator.inputs)]), at)
-                if what := _rounds(name, operator):
+                read = [self.plain(t) for t in vector(operator.inputs)]
+                if name == "CONCATENATION":
+                    read = [self._rescaled(t, vector(operator.outputs)[0]) for t in read]
+                self.emit(operator.replace(inputs=read), at)
+                if self.exact and (what := _rounds(name, operator)):
                     self.done.append(Line(self.name(vector(operator.outputs)[0]), what))
             except Refusal as refusal:
                 self.kept.append(Line(self.name(vector(operator.outputs)[0]), f"{refusal}; stays UINT8"))
@@ -82,8 +85,20 @@ class Signed(Rewriter):
             raise Refusal(f"{name} has no kernel for INT8 that does the same")
         if name == "CONCATENATION":
             forms = {self.forms.get(t) for t in (*vector(operator.inputs), *vector(operator.outputs))}
-            if len(forms) > 1:
+            if len(forms) > 1 and self.exact:
                 raise Refusal("CONCATENATION of other scales than its output's, which its kernel for INT8 refuses")
+
+    def _rescaled(self, t: int, other: int) -> int:
+        """A tensor in the scale of another, as the UINT8 kernel of CONCATENATION has it while it copies."""
+        table, wanted = self.graph.tensors[t], self.graph.tensors[other]
+        if tensor_types()[table.type] != "INT8" or form_of(table, t) == form_of(wanted, other):
+            return t
+        self.graph.tensors.append(
+            table.replace(name=f"{table.name}_rescaled", quantization=wanted.quantization, buffer=0)
+        )
+        made = len(self.graph.tensors) - 1
+        self.add("QUANTIZE", [t], [made])
+        return made
 
     def _as_it_is(self, at: int, operator: Table) -> None:
         """Let an operator compute on UINT8 still."""

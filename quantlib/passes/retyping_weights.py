@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine, affine_from_range, dequantize, element_type, pack, quantize, sqnr_db
 from quantlib.operators import Weight, row
 from quantlib.recipes import Graph
@@ -69,12 +70,16 @@ def signed(draft: Draft, done: list[Line], kept: list[Line]) -> None:
             if tensor.type != "UINT8" or tensor.index in seen or not _is_float(graph, o) or tensor.data is None:
                 continue
             seen.add(tensor.index)
-            where, form = tensor.name or str(tensor), form_of(tensor.table, tensor)
-            point = 0 if form is None else int(form.zero_point[0])
-            if form is None or ("INT8" not in weight.hybrid and not _is_behind(graph, o, weight)):
+            where, behind = tensor.name or str(tensor), _is_behind(graph, o, weight)
+            found = tensor.quantization
+            form = form_of(tensor.table, tensor) if found is not None and found.scale.size == 1 else None
+            if form is None:
+                kept.append(Line(where, "UINT8 without a scale, or with several"))
+                continue
+            if "INT8" not in weight.hybrid and not behind:
                 kept.append(Line(where, f"{graph.names[o]} on floats takes no weights of INT8"))
                 continue
-            behind = _is_behind(graph, o, weight)
+            point = int(form.zero_point[0])
             if not behind and point not in (0, SHIFT):
                 kept.append(Line(where, f"UINT8 with zero point {point}, which kernels on floats don't look at"))
                 continue
@@ -155,6 +160,8 @@ def _rescale_bias(draft: Draft, graph: Graph, o: int, weights: Affine, done: lis
         kept.append(Line(bias.name, "a bias without scales; it can't be rescaled"))
         return
     scale = np.float32(x.quantization.scale[0]) * weights.scale[0]
+    if not (np.isfinite([scale, *old.scale]).all() and scale > 0):
+        raise InvalidValue(f"{bias}: a bias whose scales {old.scale.tolist()[:4]} can't become {float(scale)!r}")
     real = bias.numpy() * old.scale.astype(np.float64)
     info = np.iinfo(np.int32 if bias.type == "INT32" else np.int64)
     stored = np.clip(np.rint(real / float(scale)), info.min, info.max).astype(info.dtype)

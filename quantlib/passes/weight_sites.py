@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantlib.numerics import element_type
 from quantlib.operators import row
 from quantlib.recipes import STORAGE, Graph, Use, elements_of
 from quantlib.tflite import Model, Tensor
@@ -107,7 +109,8 @@ def _readers(graph: Graph, t: int) -> tuple[list[Use], tuple[int, ...]]:
 
 
 def _made(graph: Graph, o: int) -> int:
-    return int(graph.operators[o].outputs[0])
+    outputs = graph.operators[o].outputs
+    return int(outputs[0]) if outputs is not None and outputs.size else -1
 
 
 def _reason(graph: Graph, tensor: Tensor, readers: list[Use], weights: list[Use], steps: tuple[int, ...]) -> str:
@@ -116,6 +119,10 @@ def _reason(graph: Graph, tensor: Tensor, readers: list[Use], weights: list[Use]
         return f"{graph.names[other.operator]} reads it too, and not as a weight"
     if tensor.table.is_variable:
         return "the initial value of a variable"
+    if tensor.data is not None and tensor.table.sparsity is None:
+        due = element_type(tensor.type).nbytes(math.prod(tensor.shape))
+        if tensor.data.nbytes < due:
+            return f"{tensor.data.nbytes:,} bytes of data, and its shape asks for {due:,}"
     if graph.ends & {tensor.index, *(_made(graph, s) for s in steps)}:
         return "an input or output of its subgraph"
     return ""
@@ -174,7 +181,8 @@ def real_elements(tensor: Tensor) -> Callable[[int, int], _Floats]:
 
     def real(start: int, stop: int) -> _Floats:
         steps = elements(start, stop).astype(np.float32) - zeros(start, stop)
-        values: _Floats = (steps * of(start, stop)).astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):  # of a scale that isn't finite; who looks says so
+            values: _Floats = (steps * of(start, stop)).astype(np.float32)
         return values
 
     return real

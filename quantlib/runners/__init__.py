@@ -5,11 +5,13 @@ runners    `Runner`, `NumpyRunner`, `LiteRTRunner`, `make_runner`
 samples    `Interface`, `Port`, `Tap`, `Array`, `interface_of`, `feed`, `samples`, `sample_count`
 tensors    `affine_of`, `folded`, `indices_of`; `quantized_operator`, `options_of`
 verbs      `calibrate`, `run`: over a whole data set
+threads    `one_blas_thread`
 =========  =====================================================================================================
 """
 
 from __future__ import annotations
 
+from .blas import one_blas_thread
 from .boundary import affine_of, options_of, quantized_operator
 from .calibrate import calibrate
 from .collect import make_runner
@@ -34,6 +36,7 @@ __all__ = [
     "indices_of",
     "interface_of",
     "make_runner",
+    "one_blas_thread",
     "options_of",
     "quantized_operator",
     "run",

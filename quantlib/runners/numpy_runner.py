@@ -107,6 +107,11 @@ class NumpyRunner:
         value = None if program is None else program.constants.get(index)
         return value if isinstance(value, np.ndarray) else None
 
+    def initial(self, g: int, index: int) -> Array | None:
+        """Recurrent state before a first sample; None for other tensors, or where the subgraph doesn't run."""
+        program = self._programs.get(g)
+        return None if program is None else program.variables.get(index)
+
     def reset(self) -> None:
         """Forget variables and recurrent state."""
         self._variables.clear()

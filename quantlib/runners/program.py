@@ -227,6 +227,9 @@ class _Maker:
             found = kernel_of(self.model, self.g, operator, name, runtime=self.runtime, constant=self._constant)
         except QuantlibError as error:
             raise type(error)(f"{where}: {error}") from None
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise InvalidValue(f"{where}: no kernel for its operands: {type(error).__name__}: {reason}") from error
         if found is None:
             raise NotFound(
                 f"{where}: there is no kernel for it; give one as kernels={{{name!r}: function}}, or run with LiteRT"

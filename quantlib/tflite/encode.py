@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .data import Data
 from .schema import SCALARS, layout, union_members
@@ -20,10 +23,15 @@ from .table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import TypeAlias
+
+    _Raw: TypeAlias = "bytes | _View"
+    #: (count, bytes), (alignment, fields that point at it)
+    _Leaf: TypeAlias = tuple[tuple[int, _Raw], tuple[int, list[int]]]
 
 _U32 = struct.Struct("<I")
-#: (count, bytes), (alignment, fields that point at it)
-_Leaf = tuple[tuple[int, bytes], tuple[int, list[int]]]
+#: Vectors from this size on aren't copied before they are written.
+_LARGE = 1 << 16
 _FORMS: Mapping[str, tuple[str, int]] = MappingProxyType({"union type": ("B", 1)})
 
 
@@ -68,7 +76,7 @@ class Encoder:
     def __init__(self) -> None:
         self.out = bytearray(b"\0\0\0\0TFL3")
         self.holes: list[tuple[int, Data]] = []
-        self._leaves: dict[tuple[int, bytes], tuple[int, list[int]]] = {}
+        self._leaves: dict[tuple[int, _Raw], tuple[int, list[int]]] = {}
         self._twigs: dict[tuple[str, tuple[tuple[str, Any], ...]], list[int]] = {}
         self._vtables: dict[bytes, int] = {}
 
@@ -85,7 +93,7 @@ class Encoder:
             self._pad(align, ahead=4)
             at = len(self.out)
             self.out.extend(_U32.pack(count))
-            self.out.extend(raw)
+            self.out.extend(raw if isinstance(raw, bytes) else raw.bytes)
             for field in fields:
                 self._point(field, at)
         return self.out
@@ -172,10 +180,7 @@ class Encoder:
         elif kind == "string":
             self._string(field, value)
         elif kind == "scalars":
-            # a view of what can't change any more costs no copy, and hashes as its bytes do
-            flat = value if value.flags.c_contiguous else value.copy()
-            flat.flags.writeable = False
-            self._leaf(field, align, value.size, flat.view(np.uint8).data)
+            self._leaf(field, align, value.size, _raw(value))
         else:
             self._pad(4)
             at = len(self.out)
@@ -192,9 +197,34 @@ class Encoder:
         raw = value.encode("utf-8", "surrogateescape")
         self._leaf(field, 4, len(raw), raw + b"\0")
 
-    def _leaf(self, field: int, align: int, count: int, raw: bytes) -> None:
+    def _leaf(self, field: int, align: int, count: int, raw: _Raw) -> None:
         """Note a counted run of bytes; an equal one that is already noted serves for both."""
         key = (count, raw)
         known_align, fields = self._leaves.get(key, (4, []))
         fields.append(field)
         self._leaves[key] = (max(known_align, align), fields)
+
+
+class _View:
+    """Bytes of a large vector that nobody can change: not copied before they are written."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self, value: Any) -> None:
+        self.bytes: memoryview = value.view("u1").data
+
+    def __len__(self) -> int:
+        return len(self.bytes)
+
+    def __hash__(self) -> int:
+        return zlib.crc32(self.bytes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _View) and np.array_equal(np.asarray(self.bytes), np.asarray(other.bytes))
+
+
+def _raw(value: Any) -> _Raw:
+    """Bytes of a vector, for telling equal ones."""
+    large = value.nbytes >= _LARGE and not value.flags.writeable and value.flags.c_contiguous
+    raw: _Raw = _View(value) if large else value.tobytes()
+    return raw

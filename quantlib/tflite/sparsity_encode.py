@@ -259,7 +259,8 @@ def _stored(rows: npt.NDArray[Any]) -> _Mask:
 
 def _places(stored: _Mask, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Where along its row each stored block stands."""
-    return (np.flatnonzero(stored) % max(stored.shape[1], 1)).astype(dtype)
+    places: npt.NDArray[Any] = (np.flatnonzero(stored) % max(stored.shape[1], 1)).astype(dtype)
+    return places
 
 
 def _table(

@@ -67,6 +67,7 @@ def test_a_float_model_is_said_to_be_one(capsys: pytest.CaptureFixture[str], tmp
     [
         ("--no-activations", {"recover_activations": False}),
         ("--keep-ranges", {"keep_ranges": True}),
+        ("--keep-weights", {"keep_weights": True}),
         ("--fold-fake-quant", {"fold_fake_quant": True}),
         ("--expand-sparse", {"expand_sparse": True}),
     ],

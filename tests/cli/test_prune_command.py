@@ -11,7 +11,8 @@ import pytest
 
 import quantlib as ql
 from quantlib.cli import main
-from quantlib.evaluation import sensitivity
+from quantlib.evaluation import refit, sensitivity
+from quantlib.passes import edited
 from tests.support import pruned
 from tests.support.litert import RESOLVERS
 from tests.support.litert import run as run_litert
@@ -65,6 +66,55 @@ def test_by_sensitivity(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert out.read_bytes() != edit(model, encode=True).model.to_bytes()
 
 
+def test_refitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "pruned.tflite"
+    words = ("--sparsity", "0.75", "--ranking", "global", "--refit", "--data", DATA, "--runner", "numpy", "--encode")
+    status, text, error = run(capsys, "prune", DEMO, "-o", out, *words)
+    assert (status, error) == (0, "")
+    model, edit = ql.read(DEMO), functools.partial(ql.prune, sparsity=0.75, ranking="global")
+    made = edit(model, refit=refit(model, DATA, edit, runner="numpy"), encode=True)
+    assert out.read_bytes() == made.model.to_bytes()
+    assert "refitted 3" in text
+    for resolver in RESOLVERS:
+        run_litert(out.read_bytes(), resolver)
+
+
+def test_channels_ranked_all_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, model = tmp_path / "pruned.tflite", ql.read(DEMO)
+    assert run(capsys, "prune", DEMO, "-o", out, "--channels", "0.25", "--ranking", "global")[0] == 0
+    assert out.read_bytes() == ql.prune_channels(model, 0.25, ranking="global").model.to_bytes()
+    assert out.read_bytes() != ql.prune_channels(model, 0.25).model.to_bytes()
+
+
+@pytest.mark.parametrize("words", [(), ("--channels", "0.25")])
+def test_statistics_correct_biases(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    out, stats, model = tmp_path / "pruned.tflite", tmp_path / "stats.npz", ql.read(DEMO)
+    found = ql.calibrate(model, DATA)
+    found.save(stats)
+    assert run(capsys, "prune", DEMO, "-o", out, "--stats", stats, *words)[0] == 0
+    made = ql.prune_channels(model, 0.25, statistics=found) if words else ql.prune(model, statistics=found)
+    assert made.totals["biases_corrected"] > 0
+    assert out.read_bytes() == made.model.to_bytes()
+
+
+def test_large_files_are_packed_where_that_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "pruned.tflite"
+    monkeypatch.setattr(edited, "_LARGE", 100_000)
+    status, text, _ = run(capsys, "prune", DEMO, "-o", out)
+    assert status == 0
+    assert text.endswith(
+        "note: 196,416 bytes weren't deflated to see their size then; deflated=True (--deflated) does\n"
+    )
+    assert "deflated_before" not in text
+    assert "deflated_before 1" in run(capsys, "prune", DEMO, "-o", out, "--deflated")[1]
+    found = json.loads(run(capsys, "prune", DEMO, "-o", out, "--json")[1])
+    assert found["notes"][0].startswith("196,416 bytes weren't deflated")
+
+
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "pruned.tflite"
     status, text, _ = run(capsys, "prune", DEMO, "-o", out, "--sparsity", "0.75", "--encode", "--json")
@@ -101,12 +151,17 @@ def test_the_input_may_be_the_output(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("--only nowhere", "only 'nowhere' matches no operator or constant"),
         ("--only (", "no regular expression"),
         ("--sensitivity", "--data missing"),
-        (f"--data {DATA}", "--data says nothing beside pruning without --sensitivity; leave it out"),
+        (f"--data {DATA}", "--data says nothing beside pruning without --sensitivity or --refit; leave it out"),
         ("--runner numpy", "--runner says nothing"),
         ("--sensitivity --data nowhere.npz", "nowhere.npz"),
         ("--channels 0.25 --sparsity 0", "--sparsity says nothing beside --channels"),
         ("--channels 0.25 --encode --pattern 1x4", "--pattern, --encode says nothing beside --channels"),
         ("--channels 0.25 --sensitivity", "--sensitivity says nothing beside --channels"),
+        ("--channels 0.25 --refit", "--refit says nothing beside --channels"),
+        ("--refit", "--data missing"),
+        (f"--refit --sensitivity --data {DATA}", "--sensitivity says nothing beside --refit; leave it out"),
+        (f"--refit --stats s.npz --data {DATA}", "--stats says nothing beside --refit; leave it out"),
+        ("--stats nowhere.npz", "nowhere.npz"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:

@@ -56,6 +56,15 @@ def test_activations_then_ends(model: str, tmp_path: Path) -> None:
     assert not {t.type for t in ql.read(out).tensors()} - {"UINT8", "INT8", "INT32"}
 
 
+def test_activations_of_int16(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.tflite"
+    assert main(["retype", model, "-o", str(out), "--activations", "int16"]) == 0
+    assert types(out) == ["INT16", "INT16"]
+    assert "1 operator: on INT16" in capsys.readouterr().out
+    assert main(["retype", model, "-o", str(out), "--activations", "int16", "--output-type", "float32"]) == 0
+    assert types(out) == ["INT16", "FLOAT32"]
+
+
 def test_batch_and_shape(floats: str, tmp_path: Path) -> None:
     out = tmp_path / "out.tflite"
     assert main(["retype", floats, "-o", str(out), "--batch", "4"]) == 0

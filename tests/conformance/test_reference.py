@@ -33,6 +33,8 @@ RUN = (
     "mobilenet_v1_0.25_224_qat_uint8",
     "dtln_1_dynamic",
 )
+#: A network that is there without its metadata, too.
+TWICE = frozenset({"mobilenet_v1_0.25_224_float_metadata"})
 #: Those that take LiteRT's reference kernels seconds.
 BIG = ("mnv3_portrait_seg_ptq_uint8io", "mobilenet_v2_1.0_224_ptq_uint8io", "ssd_mobilenet_v1_coco_qat_uint8")
 
@@ -79,7 +81,9 @@ def test_real_samples(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # ranges from few samples are what's wanted
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in tasks()])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW | TWICE else n for n in tasks()]
+)
 def test_what_recipes_make(name: str, mode: str) -> None:
     for row in rows(name, mode, 1):
         assert not row.fails, row.line()

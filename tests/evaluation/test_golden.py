@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from quantlib.errors import InvalidValue, NotFound, WriteFailed
+from quantlib.errors import InvalidValue, NotFound, QuantlibError, WriteFailed
 from quantlib.evaluation import arithmetics
 from quantlib.evaluation import golden as golden_function
 from quantlib.evaluation.c_headers import COMMON, header
@@ -26,6 +27,7 @@ from tests.support.replay import FORMULAS
 
 COMPILER = shutil.which("cc")
 NAMES = re.compile(r"`(\w+)`")
+ROUNDINGS = ("double", "upward", "int64", "float64", "float32", "bits8")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def test_the_readme_explains_every_formula_rounding_and_setting(small: Model, tm
     assert "`reference`" in text
     headings = {name.strip() for line in re.findall(r"^### (.+)$", text, re.MULTILINE) for name in line.split(",")}
     assert headings == set(FORMULAS)
-    assert set(re.findall(r"^`(\w+)`(?: \(|:)", text, re.MULTILINE)) >= {"double", "int64", "float64"}
+    assert set(re.findall(r"^`(\w+)`(?: \(|:)", text, re.MULTILINE)) >= {*ROUNDINGS}
     fields = {key for record in index(tmp_path / "v")["operators"] for key in record}
     operands = {key for record in index(tmp_path / "v")["operators"] for key in record["inputs"][0]}
     assert {*fields, *operands, "clamp", "multipliers", "settings", "tables"} - set(NAMES.findall(text)) == {
@@ -201,6 +203,32 @@ def test_bad_requests(
 ) -> None:
     with pytest.raises(error, match=message):
         ql.golden(small, ql.demo.SAMPLES, tmp_path / "v", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_holds_one_sample(tmp_path: Path) -> None:
+    """What all samples have, 98 MB, waits in files, and is copied from there in pieces."""
+    graph_input, count = (1, 16384), 3000
+    model = operator("RELU", [int8(graph_input, 0.1)], int8(graph_input, 0.1, -128), Table("AddOptions"))
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        data = ([rng.integers(-128, 128, graph_input, dtype=np.int8)] for _ in range(count))
+        ql.golden(model, data, tmp_path / "v", samples=count)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    (record,) = index(tmp_path / "v")["operators"]
+    with np.load(tmp_path / "v" / record["file"]) as arrays:
+        assert arrays["output_0"].shape == (count, *graph_input)
+    assert sorted(p.name for p in (tmp_path / "v").iterdir()) == ["README.md", "index.json", "operators"]
+    assert most < 40 << 20
+
+
+def test_data_that_is_not_there_is_named(small: Model, tmp_path: Path) -> None:
+    with pytest.raises(QuantlibError, match=r"none\.npz") as found:
+        ql.golden(small, tmp_path / "none.npz", tmp_path / "v")
+    assert not isinstance(found.value, WriteFailed)
     assert list(tmp_path.iterdir()) == []
 
 

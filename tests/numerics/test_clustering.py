@@ -33,10 +33,11 @@ def square_error(x, found):
 def least_error(x, k):
     """Of any k clusters, by dynamic programming over the sorted values."""
     x = np.sort(x.astype(np.float64))
-    cost = np.full((x.size + 1, x.size + 1), np.inf)
-    for i in range(x.size):
-        for j in range(i + 1, x.size + 1):
-            cost[i, j] = np.square(x[i:j] - x[i:j].mean()).sum()
+    ends = np.arange(x.size + 1)
+    count = np.maximum(ends - ends[:, None], 1)
+    sums, squares = (np.concatenate([[0], np.cumsum(x**power)]) for power in (1, 2))
+    cost = squares - squares[:, None] - np.square(sums - sums[:, None]) / count
+    cost[ends <= ends[:, None]] = np.inf
     total = cost[0]
     for _ in range(k - 1):
         total = (total[:, None] + cost).min(axis=0)

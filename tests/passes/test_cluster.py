@@ -15,7 +15,7 @@ import quantlib as ql
 from quantlib.errors import InvalidRecipe, InvalidValue
 from quantlib.numerics import PerAxis, affine_from_range
 from quantlib.passes import Edited, deflated_size
-from quantlib.tflite import Model, Table
+from quantlib.tflite import Draft, Model, Table
 from tests.support.examples import examples
 from tests.support.litert import RESOLVERS, run
 from tests.support.network import Network, classifier, gaussian
@@ -285,6 +285,19 @@ def test_a_grid_wants_room_for_its_ends() -> None:
     assert ql.cluster(dense(weights), 2, grid="int8", per="channel").done
 
 
+@pytest.mark.parametrize("noted", ["keep_ranges", "keep_weights"])
+def test_steps_that_were_noted_of_other_values_go(noted: str) -> None:
+    """Quantizing would take them as trained, and the clusters would be lost."""
+    small = quantized(classifier(), ql.recipes.by_name("uint8"))
+    floats = ql.dequantize(small, **{noted: True}).model
+    assert any(floats.tensor(name).quantization is not None for name in KERNELS)
+    grid = ql.cluster(floats, 16, grid="int8").model
+    again = ql.quantize(grid, "weight-only")
+    assert max(counts(again)) <= 16
+    for name in KERNELS:
+        np.testing.assert_array_equal(again.tensor(name).real(), stored(grid, name))
+
+
 def test_selectors_and_thresholds() -> None:
     edited = ql.cluster(classifier(), 16, skip="^dense", only_types=("CONV_2D", "FULLY_CONNECTED"))
     assert [line.where for line in edited.done] == ["conv/kernel"]
@@ -363,6 +376,36 @@ def test_bad_requests_are_one_line(options: dict[str, Any], message: str) -> Non
     with pytest.raises(InvalidValue, match=message) as caught:
         ql.cluster(classifier(), **options)
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_will_do() -> None:
+    given = {"start": "k-means++", "seed": np.int32(3), "min_elements": np.int16(1)}
+    wanted = ql.cluster(classifier(), 16, start="k-means++", seed=3, min_elements=1)
+    assert ql.cluster(classifier(), np.int64(16), **given).to_dict() == wanted.to_dict()
+
+
+def test_a_model_without_weights_is_said_to_be_one() -> None:
+    net = Network()
+    model = net.done(net.op("ABS", [net.input("x", (1, 4))], "y", (1, 4), Table("AbsOptions")))
+    edited = ql.cluster(model)
+    assert [str(line) for line in edited.kept] == ["model: no operator in it has weights; it is given back as it is"]
+    assert edited.model is model
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (1 << 24, 0)])
+def test_a_weight_without_elements_costs_nothing(shape: tuple[int, int]) -> None:
+    """However many channels a damaged file claims."""
+    draft = Draft(dense(np.ones((4, 8), np.float32)))
+    draft.graphs[0].tensors[1] = draft.graphs[0].tensors[1].replace(shape=np.array(shape, np.int32))
+    edited = ql.cluster(draft.done(), 8, per="channel", grid="int8")
+    assert [line.what for line in edited.kept] == ["it has no elements"]
+
+
+def test_scales_that_do_not_fit_are_refused() -> None:
+    table = Table("QuantizationParameters", scale=[0.1] * 3, zero_point=[0] * 3)
+    model = dense(np.arange(32, dtype=np.int8).reshape(4, 8), quantization=table)
+    with pytest.raises(InvalidValue, match=r"'fc/kernel' \(0, 1\): 3 scales don't fit dimension 0 of shape \[4, 8\]"):
+        ql.cluster(model, 4)
 
 
 def test_a_broken_pattern_is_named() -> None:

@@ -210,6 +210,22 @@ def test_sparse_weights_become_dense_without_their_densify(behind):
     assert run(edited.model)[0].shape == (1, 3)
 
 
+def test_what_read_sparse_weights_has_the_version_for_dense_ones():
+    """XNNPACK takes FULLY_CONNECTED of version 8 for one with sparse weights."""
+    net = Network()
+    x = net.input("x", (1, 64))
+    for i in range(3):
+        x = net.fully_connected(f"fc{i}", x, gaussian((64, 64), i))
+    model = net.done(x)
+    encoded, dense = (ql.prune(model, 0.9, pattern="1x4", first_last=True, encode=e).model for e in (True, False))
+    assert [encoded.root.operator_codes[o.opcode_index].version for o in encoded.subgraphs[0].operators] == [8] * 3
+    cut, wanted = (prune_channels(m, 0.25, first_last=True).model for m in (encoded, dense))
+    assert [cut.root.operator_codes[o.opcode_index].version for o in cut.subgraphs[0].operators] == [1] * 3
+    for resolver in RESOLVERS:
+        for ours, theirs in zip(run(cut, resolver), run(wanted, resolver), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_four_bit_weights_are_packed_anew():
     model = ql.quantize(chain(sizes=(8, 10)), "weight-only-int4")
     edited = prune_channels(model, 0.3)

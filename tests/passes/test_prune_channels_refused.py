@@ -146,7 +146,10 @@ def test_part_of_the_channels_is_held():
         ({"fraction": float("nan")}, "a fraction of nan of the channels"),
         ({"ranking": "both"}, "ranking 'both' is unknown"),
         ({"norm": "l3"}, "norm 'l3' is unknown"),
+        ({"fraction": "half"}, "a fraction of 'half' of the channels"),
+        ({"fraction": False}, "a fraction of False of the channels"),
         ({"multiple": 0}, "multiple of 0"),
+        ({"multiple": 2.5}, "multiple of 2.5; a whole number"),
         ({"only": "nothing"}, "only 'nothing' matches no"),
         ({"skip_types": "ABS"}, "skip_types 'ABS' matches no"),
         ({"only": "("}, "no regular expression"),
@@ -156,6 +159,15 @@ def test_bad_requests(options, message):
     with pytest.raises(InvalidValue, match=message) as error:
         prune_channels(chain(), **options)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_without_layers_is_said_to_be_one():
+    net = Network()
+    model = net.done(net.op("ABS", [net.input("x", (1, 4))], "y", (1, 4), Table("AbsOptions")))
+    edited = prune_channels(model, 0.5)
+    assert edited.model is model
+    assert [line.where for line in edited.kept] == ["model"]
+    assert "no CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV in it" in edited.kept[0].what
 
 
 def test_a_filter_that_is_not_finite_is_named():

@@ -11,7 +11,7 @@ import pytest
 import quantlib as ql
 from quantlib.errors import InvalidValue, NotFound
 from quantlib.passes import retype
-from quantlib.tflite import Model, Table
+from quantlib.tflite import Draft, Model, Table
 from tests.support.litert import interpreter
 from tests.support.models import custom_operator, signature, variables
 from tests.support.network import Network, classifier, gaussian
@@ -144,6 +144,107 @@ def test_a_state_has_the_batch_too() -> None:
     assert_each_alone(model, made, 3)
     with pytest.raises(InvalidValue, match="its batch must be known"):
         retype(model, batch="dynamic")
+
+
+def test_a_batch_that_is_more_than_one_already() -> None:
+    net = Network()
+    x = net.input("x", (2, 8))
+    shape = net.constant("shape", np.array([2, 2, 4], "i4"))
+    model = net.done(net.op("RESHAPE", [x, shape], "y", (2, 2, 4), Table("ReshapeOptions")))
+    made = retype(model, batch=6).model
+    assert (made.tensor("x").shape, made.tensor("y").shape) == ((6, 8), (6, 2, 4))
+    values = gaussian((6, 8))
+    np.testing.assert_array_equal(run(made, values)[0], values.reshape(6, 2, 4))
+    less = retype(made, batch=1).model
+    assert (less.tensor("x").shape, less.tensor("y").shape) == ((1, 8), (1, 2, 4))
+    broad = broadcast(2)
+    assert retype(broad, batch=6).model.tensor("y").shape == (6, 3, 4)
+
+
+def broadcast(batch: int = 1) -> Model:
+    net = Network()
+    x = net.input("x", (batch, 1, 4))
+    shape = net.constant("shape", np.array([batch, 3, 4], "i4"))
+    return net.done(net.op("BROADCAST_TO", [x, shape], "y", (batch, 3, 4), version=2))
+
+
+def test_broadcasts_say_the_batch() -> None:
+    model = broadcast()
+    edited = retype(model, batch=2)
+    assert [line.what for line in edited.done[1:]] == ["BROADCAST_TO [1, 3, 4] -> [2, 3, 4]"]
+    assert edited.model.tensor("y").shape == (2, 3, 4)
+    assert_each_alone(model, edited.model, 2)
+    with pytest.raises(InvalidValue, match="its batch must be known"):
+        retype(model, batch="dynamic")
+
+
+def test_an_input_of_rank_0_has_no_batch() -> None:
+    net = Network()
+    x, k = net.input("x", (1, 4)), net.input("k", ())
+    model = net.done(net.op("MUL", [x, k], "y", (1, 4), Table("MulOptions")))
+    made = retype(model, batch=2).model
+    assert [made.tensor(name).shape for name in ("x", "k", "y")] == [(2, 4), (), (2, 4)]
+    free = retype(model, batch="dynamic").model
+    assert free.tensor("y").table.shape_signature.tolist() == [-1, 4]
+    assert free.tensor("k").table.shape_signature is None
+    assert free.tensor("k").shape == ()
+
+
+def test_one_input_with_another_batch_and_one_with_another_width() -> None:
+    net = Network()
+    x, k = net.input("x", (1, 4)), net.input("k", (1, 1))
+    model = net.done(net.op("MUL", [x, k], "y", (1, 4), Table("MulOptions")))
+    made = retype(model, shapes={"x": (3, 6)}).model
+    assert [made.tensor(name).shape for name in ("x", "k", "y")] == [(3, 6), (1, 1), (3, 6)]
+    made = retype(model, shapes={"x": (2, 4), "k": (1, 4)}).model
+    assert [made.tensor(name).shape for name in ("x", "k", "y")] == [(2, 4), (1, 4), (2, 4)]
+    assert all(t.table.shape_signature is None for t in made.tensors())
+
+
+def test_a_shape_that_is_computed_needs_no_change() -> None:
+    net = Network()
+    x = net.input("x", (1, 4))
+    shape = net.op("SHAPE", [x], "shape", (2,), Table("ShapeOptions", out_type=2), type="INT32")
+    zero = net.constant("zero", np.float32(0.5))
+    filled = net.op("FILL", [shape, zero], "filled", (1, 4))
+    model = net.done(net.op("ADD", [x, filled], "y", (1, 4), Table("AddOptions")))
+    made = retype(model, batch=3).model
+    assert [made.tensor(name).shape for name in ("shape", "filled", "y")] == [(2,), (3, 4), (3, 4)]
+
+
+def test_a_state_that_comes_first_or_has_no_batch() -> None:
+    model = variables()
+    draft = Draft(model)
+    graph = draft.graphs[0]
+    at = next(i for i, t in enumerate(graph.tensors) if t.name == "state")
+    swap = {at: 0, 0: at}
+    graph.tensors[0], graph.tensors[at] = graph.tensors[at], graph.tensors[0]
+    graph.operators = [
+        o.replace(inputs=[swap.get(int(t), int(t)) for t in o.inputs], outputs=[int(t) for t in o.outputs])
+        for o in graph.operators
+    ]
+    graph.inputs = [swap[0]]
+    first = draft.done()
+    assert first.tensor((0, 0)).name == "state"
+    made = retype(first, batch=3).model
+    assert made.tensor("state").shape == (3, 5)
+    assert_each_alone(first, made, 3)
+
+
+def test_more_than_can_be_tried_is_refused() -> None:
+    net = Network()
+    model = net.done(net.op("RELU", [net.input("x", (1, 4096))], "y", (1, 4096)))
+    with pytest.raises(InvalidValue, match=r"'x' \[1, 16777217\]: more than 16,777,216 elements of an input"):
+        retype(model, shapes={"x": (1, (1 << 24) + 1)})
+
+
+def test_values_that_are_not_finite_are_the_same_for_each_sample() -> None:
+    net = Network()
+    x = net.op("LOG", [net.input("x", (1, 64))], "log", (1, 64))
+    x = net.op("MUL", [x, net.constant("k", np.full((1, 64), 3e38, "f4"))], "y", (1, 64), Table("MulOptions"))
+    model = net.done(x)
+    with np.errstate(all="ignore"):
+        assert retype(model, batch=2).model.tensor("y").shape == (2, 64)
 
 
 def mixed() -> Model:

@@ -161,7 +161,7 @@ class TestOnce:
         draft = Draft(model)
         graph = draft.graphs[0]
         stored = model.tensor("w_sparse")
-        half = draft.add_buffer(stored.data.numpy().view(np.float32).astype(np.float16))  # type: ignore[union-attr]
+        half = draft.add_buffer(stored.data.numpy().view(np.float32).astype(np.float16))  # type: ignore[union-attr]  # a constant
         graph.tensors[stored.index] = stored.table.replace(type=1, buffer=half)
         dense = model.tensor("w").index
         middle = graph.add_tensor("middle", "FLOAT16", (8, 16))

@@ -106,7 +106,7 @@ def test_failures(data: Any, options: dict[str, Any], kind: type[Exception], mes
 
 def test_a_model_is_required() -> None:
     with pytest.raises(InvalidValue, match=r"^model is a str, and a Model is required"):
-        ql.run("m.tflite", X)  # type: ignore[arg-type]
+        ql.run("m.tflite", X)  # type: ignore[arg-type]  # on purpose
 
 
 def test_progress_counts_samples() -> None:

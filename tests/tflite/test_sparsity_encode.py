@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlib.errors import InvalidValue
-from quantlib.tflite import Draft, SparseLayout, Table, read, sparse_size, sparsify
+from quantlib.tflite import (
+    Deferred,
+    Draft,
+    Inline,
+    SparseLayout,
+    Table,
+    read,
+    sparse_size,
+    sparsify,
+    sparsify_data,
+    sparsity_encode,
+    stored_counts,
+)
 from tests.support import litert
 from tests.support.examples import examples
 from tests.support.models import constant, rng
@@ -36,7 +48,10 @@ def test_what_is_encoded_comes_back(data: st.DataObject) -> None:
     assert values.dtype == dense.dtype
     assert np.array_equal(tensor_of(values, sparsity, shape, type).numpy(), dense)
     vectors = [v.values.nbytes for d in sparsity.dim_metadata for v in (d.array_segments, d.array_indices) if v]
-    assert sparse_size(dense, layout) == values.nbytes + sum(vectors)
+    stored = values.size // block
+    assert sparse_size(shape, dense.itemsize, layout, stored) == values.nbytes + sum(vectors)
+    if axis == len(shape) - 1 and dense.any():
+        assert stored_counts(Inline(dense), dense.dtype, shape, [block])[block][0] == stored
 
 
 @pytest.mark.parametrize(("axis", "block"), [(1, 1), (1, 4), (0, 1), (0, 2), (1, 16)])
@@ -100,7 +115,7 @@ def test_of_nothing_but_zeros_a_block_is_stored() -> None:
     values, sparsity = sparsify(np.zeros((3, 8), np.float32), SparseLayout(1, 4))
     assert values.tolist() == [0, 0, 0, 0]
     assert sparsity.dim_metadata[1].array_segments.values.tolist() == [0, 1, 1, 1]
-    assert sparse_size(np.zeros((3, 8), np.float32), SparseLayout(1, 4)) == 16 + 4 + 1
+    assert sparse_size((3, 8), 4, SparseLayout(1, 4), 0) == 16 + 4 + 1
 
 
 @pytest.mark.parametrize(
@@ -116,3 +131,19 @@ def test_a_file_of_it_is_read_back() -> None:
     values, sparsity = sparsify(dense, SparseLayout(1))
     tensor = tensor_of(values, sparsity, dense.shape, "FLOAT32")
     assert np.array_equal(read(tensor.model.to_bytes()).tensor("t").numpy(), dense)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(
+    "layout", [SparseLayout(1), SparseLayout(1, 4), SparseLayout(0), SparseLayout(0, 2)], ids=str
+)
+def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch, layout: SparseLayout, share: float) -> None:
+    dense = dense_of((40, 32), "f4", share)
+    wanted, table = sparsify(dense, layout)
+    monkeypatch.setattr(sparsity_encode, "_PIECE", 70)
+    raw = Inline(dense)
+    data, found = sparsify_data(Deferred(raw.nbytes, raw.read, granule=16), dense.dtype, dense.shape, layout)
+    assert found == table
+    step = 3 * data.granule
+    parts = [data.read(a, min(a + step, data.nbytes)) for a in range(0, data.nbytes, step)]
+    assert np.concatenate(parts).tobytes() == wanted.tobytes()

@@ -13,6 +13,7 @@ from ..elementwise._checks import check_shapes
 from ..integer import IntegerKernel, alike, per_tensor, takes
 from ..integer_table import tabulated_pairs
 from ..integer_unary import by_floats, real_kernel, unary_kernel
+from ..integer_values import scale_of
 from ..integer_xnnpack import of_bytes, reference_kernel, xnnpack
 from .integer_builtin import log_softmax_in_floats, logistic_by_scale, softmax_in_floats, tanh_by_scale
 from .integer_rectified import (
@@ -23,8 +24,8 @@ from .integer_rectified import (
     rectify_integers,
 )
 from .integer_sigmoid import hard_swish_bytes, logistic_int16, tanh_int16
-from .integer_real import elu, gelu, gelu_tanh, logistic, logistic_double, tanh
 from .integer_softmax import log_softmax_bytes, softmax_bytes, softmax_int16
+from .real_functions import elu, gelu, gelu_tanh, logistic, logistic_double, tanh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +66,7 @@ def _logistic_kernel(operator: QuantizedOperator) -> Kernel:
     if operator.output.type == "INT16":
         _fixed(operator, 1 / 32768, _SHARES)
         of_int16 = logistic_by_scale if operator.runtime == "builtin" else logistic_int16
-        return unary_kernel(lambda x, before, after: of_int16(x, float(before.scale.flat[0])))(operator)
+        return unary_kernel(lambda x, before, after: of_int16(x, float(scale_of(before))))(operator)
     # The zero point isn't looked at: other than that of 0 shifts the result.
     _fixed(operator, 1 / 256, {operator.output.type: operator.output.zero_point})
     return real_kernel(logistic)(operator)
@@ -75,7 +76,7 @@ def _tanh_kernel(operator: QuantizedOperator) -> Kernel:
     if operator.output.type == "INT16":
         _fixed(operator, 1 / 32768, _SHARES)
         of_int16 = tanh_by_scale if operator.runtime == "builtin" else tanh_int16
-        return unary_kernel(lambda x, before, after: of_int16(x, float(before.scale.flat[0])))(operator)
+        return unary_kernel(lambda x, before, after: of_int16(x, float(scale_of(before))))(operator)
     return real_kernel(tanh)(operator)
 
 
@@ -109,7 +110,12 @@ def _log_softmax_kernel(operator: QuantizedOperator) -> Kernel:
 
 
 def _gelu_kernel(operator: QuantizedOperator) -> Kernel:
-    return real_kernel(gelu_tanh if operator.options.approximate else gelu)(operator)
+    return real_kernel(gelu_of(operator))(operator)
+
+
+def gelu_of(operator: QuantizedOperator) -> Callable[[Array], Array]:
+    """What the tables of a GELU are made of."""
+    return gelu_tanh if operator.options.approximate else gelu
 
 
 def _leaky_relu_kernel(operator: QuantizedOperator) -> Kernel:

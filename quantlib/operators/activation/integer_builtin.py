@@ -15,8 +15,8 @@ from .integer_sigmoid import logistic_int16, tanh_int16
 if TYPE_CHECKING:
     from ..kernel import Array
 
-#: Exponent of the scale that gemmlowp's functions of INT16 values take.
-_EXPONENT = -12
+#: Exponents of the scales that gemmlowp's functions of INT16 values take; the logistic function takes the first.
+EXPONENTS = (-12, -11)
 
 
 def logistic_by_scale(x: Array, scale: float) -> Array:
@@ -41,7 +41,7 @@ def logistic_by_scale(x: Array, scale: float) -> Array:
     >>> logistic_by_scale(np.array([-4096, 0], np.int16), 2**-12)
     array([ 8815, 16384], dtype=int16)
     """
-    return sigmoid_of_gate(x) if exponent_of(np.float32(scale)) == _EXPONENT else logistic_int16(x, scale)
+    return sigmoid_of_gate(x) if exponent_of(np.float32(scale)) == EXPONENTS[0] else logistic_int16(x, scale)
 
 
 def tanh_by_scale(x: Array, scale: float) -> Array:
@@ -56,9 +56,9 @@ def tanh_by_scale(x: Array, scale: float) -> Array:
     array([-24964,      0], dtype=int16)
     """
     exponent = exponent_of(np.float32(scale))
-    if exponent not in (_EXPONENT, _EXPONENT + 1):
+    if exponent not in EXPONENTS:
         return tanh_int16(x, scale)
-    if exponent == _EXPONENT:
+    if exponent == EXPONENTS[0]:
         return tanh_of_gate(x)
     return tanh_of_gate(np.clip(x.astype(np.int32) * 2, -(1 << 15), (1 << 15) - 1).astype(np.int16))
 
@@ -96,7 +96,7 @@ def softmax_in_floats(
     limits = np.iinfo(x.dtype if dtype is None else dtype)
     if x.size == 0:
         return np.empty(x.shape, limits.dtype)
-    exps, _ = _exponentials(x, np.float32(scale) * np.float32(beta))
+    exps, _ = _exponentials(x, step_of(scale, beta))
     inverse = np.float32(1) / (_sum(exps) * np.float32(output_scale))
     shares = exps * inverse
     if limits.dtype == np.uint8:
@@ -140,9 +140,19 @@ def log_softmax_in_floats(x: Array, scale: float) -> Array:
     return np.asarray(np.clip(steps, limits.min, limits.max).astype(x.dtype))
 
 
+def step_of(scale: float, beta: float) -> np.float32:
+    """What one step of the operand makes in the exponent, in float32."""
+    return np.float32(np.float32(scale) * np.float32(beta))
+
+
+def exponential_table(scale: np.float32) -> Array:
+    """``exp(-d * scale)`` of differences from 0 to 255, in float32."""
+    return np.asarray(np.exp((np.arange(256, dtype=np.float32) * -scale).astype(np.float64)).astype(np.float32))
+
+
 def _exponentials(x: Array, scale: np.float32) -> tuple[Array, Array]:
     """``exp(scale * (x - max))`` in float32 for each row, and its greatest value."""
-    table = np.exp((np.arange(256, dtype=np.float32) * -scale).astype(np.float64)).astype(np.float32)
+    table = exponential_table(scale)
     most = x.max(axis=-1, keepdims=True)
     return table[most.astype(np.int64) - x], most
 

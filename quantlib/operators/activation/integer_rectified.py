@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def rectify_integers(x: Array, before: Affine, after: Affine, low: float, high: float) -> Array:
     """Requantize by ``float32(s_in / s_out)``, then clip to the integers that stand for `low` and `high`.
 
+    ``QuantizedReluX`` in ``tflite/kernels/activations.cc``.
+
     Parameters
     ----------
     x : ndarray
@@ -42,15 +44,20 @@ def rectify_integers(x: Array, before: Affine, after: Affine, low: float, high: 
     >>> rectify_integers(np.array([-4, 5, 90], np.int8), Affine("INT8", 0.1), Affine("INT8", 0.05, -128), 0, 6)
     array([-128, -118,   -8], dtype=int8)
     """
+    real = rectifier_multiplier(before, after)
+    steps = multiply_by_quantized_multiplier(less_zero_point(x, before), *quantize_multiplier(real))
+    return stored(steps, after, rectified_range(after, low, high))
+
+
+def rectified_range(after: Affine, low: float, high: float) -> tuple[int, int]:
+    """Integers that stand for `low` and `high`, within the type's range."""
     scale, zero_point = scale_of(after), zero_point_of(after)
     least, greatest = after.qmin, after.qmax
     if np.isfinite(low):
         least = max(least, zero_point + int(round_half_away(np.float32(low) / scale)))
     if np.isfinite(high):
         greatest = min(greatest, zero_point + int(round_half_away(np.float32(high) / scale)))
-    real = rectifier_multiplier(before, after)
-    steps = multiply_by_quantized_multiplier(less_zero_point(x, before), *quantize_multiplier(real))
-    return stored(steps, after, (least, greatest))
+    return least, greatest
 
 
 def rectifier_multiplier(before: Affine, after: Affine) -> np.float32:
@@ -66,6 +73,9 @@ def leaky_multipliers(before: Affine, after: Affine, alpha: float) -> tuple[np.f
 
 def leaky_relu_integers(x: Array, before: Affine, after: Affine, alpha: float) -> Array:
     """Requantize by ``float32(s_in / s_out)``, and what is below zero by ``float32(float32(s_in * alpha) / s_out)``.
+
+    ``LeakyReluPrepare`` in ``tflite/kernels/activations.cc``, and
+    ``tflite/kernels/internal/reference/leaky_relu.h``.
 
     Parameters
     ----------

@@ -21,6 +21,9 @@ from ..integer_values import less_zero_point, scale_of, stored
 if TYPE_CHECKING:
     from ..kernel import Array
 
+#: Powers of two above 2**-12 for which each function has an exact factor.
+LOGISTIC_SHIFTS, TANH_SHIFTS = (0,), (0, 1)
+
 #: Entries of LiteRT's table that are one above the nearest integer (``sigmoid_table_uint16`` in
 #: tflite/kernels/internal/common.h).
 _RAISED = (
@@ -66,7 +69,7 @@ def logistic_int16(x: Array, scale: float) -> Array:
     >>> logistic_int16(np.array([-1000, 0, 1000], np.int16), 0.001)
     array([ 8812, 16384, 23956], dtype=int16)
     """
-    scaled = _scaled(x, scale, (0,))
+    scaled = _scaled(x, scale, LOGISTIC_SHIFTS)
     result = np.where(np.abs(scaled) >> 9 >= 255, 0x7FFF << 10, _between(scaled, 9))
     result = np.where(scaled >= 0, result + (1 << 9), (1 << 25) - result + (1 << 9) - 1)
     return np.asarray((result >> 10).astype(np.int16))
@@ -80,22 +83,36 @@ def tanh_int16(x: Array, scale: float) -> Array:
     >>> tanh_int16(np.array([-1000, 0, 1000], np.int16), 0.001)
     array([-24956,      0,  24956], dtype=int16)
     """
-    scaled = _scaled(x, scale, (0, 1))
+    scaled = _scaled(x, scale, TANH_SHIFTS)
     result = np.where(np.abs(scaled) >> 8 >= 255, 0xFFFF << 8, _between(scaled, 8))
     result = np.where(scaled >= 0, result - (1 << 23) + (1 << 7), -result + (1 << 23) + (1 << 7) - 1)
     return np.asarray((result >> 8).astype(np.int16))
 
 
 def _scaled(x: Array, scale: float, shifts: tuple[int, ...]) -> Array:
-    """Bring values to a scale of 1 / 12288: exactly where the scale is 2**-12 times one of 2**shifts."""
+    """Bring values to a scale of 1 / 12288, see `factor_of`."""
+    factor, shift = factor_of(scale, shifts)
+    product = (x.astype(np.int64) * factor).astype(np.int32).astype(np.int64)
+    return np.asarray((product + (1 << shift >> 1)) >> shift)
+
+
+def factor_of(scale: float, shifts: tuple[int, ...]) -> tuple[int, int]:
+    """Factor to a scale of 1 / 12288, and a shift to the right.
+
+    It is exact, and the shift 0, where the scale is 2**-12 times one of 2**shifts.
+
+    Examples
+    --------
+    >>> factor_of(2**-12, LOGISTIC_SHIFTS), factor_of(0.001, LOGISTIC_SHIFTS)
+    ((3, 0), (25165, 11))
+    """
     exponent = exponent_of(np.float32(scale))
     if exponent is not None and exponent + 12 in shifts:
-        return np.asarray(x.astype(np.int64) * (3 << (exponent + 12)))
+        return 3 << (exponent + 12), 0
     multiplier, shift = float(np.float32(scale)) * 4096.0 * 3.0, 0
     while multiplier <= 32767.0 / 2.0 and shift <= 30:
         multiplier, shift = multiplier * 2, shift + 1
-    product = (x.astype(np.int64) * int(multiplier)).astype(np.int32).astype(np.int64)
-    return np.asarray((product + (1 << shift >> 1)) >> shift)
+    return int(multiplier), shift
 
 
 def _between(scaled: Array, bits: int) -> Array:
@@ -108,6 +125,9 @@ def _between(scaled: Array, bits: int) -> Array:
 
 def hard_swish_bytes(x: Array, before: Affine, after: Affine) -> Array:
     """``x * relu6(x + 3) / 6`` of 8-bit integers, with 16-bit fixed-point numbers.
+
+    ``tflite/kernels/internal/reference/hard_swish.h``; scales, such as 3 / 32768 of what is cut at 6, are of
+    ``HardSwishPrepare`` in ``tflite/kernels/activations.cc``.
 
     Parameters
     ----------

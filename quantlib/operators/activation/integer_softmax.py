@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..kernel import Array
 
 # Integer bits of differences and of their sums (tflite/kernels/internal/reference/softmax.h).
-_DIFFERENCE, _SUM = 5, 12
+DIFFERENCE, _SUM = 5, 12
 #: Integer bits of logarithms.
 _LOGARITHM = 4
 
@@ -38,7 +38,7 @@ def softmax_bytes(x: Array, scale: float, beta: float = 1.0, *, dtype: Any = Non
     """Softmax over the last axis of 8-bit integers.
 
     The exponential function of each difference from the row's maximum is taken in fixed point, and added with 12
-    integer bits.
+    integer bits (``tflite/kernels/internal/reference/softmax.h``).
 
     Parameters
     ----------
@@ -83,6 +83,8 @@ def softmax_bytes(x: Array, scale: float, beta: float = 1.0, *, dtype: Any = Non
 def log_softmax_bytes(x: Array, scale: float) -> Array:
     """Logarithms of softmax over the last axis of 8-bit integers, in fixed point.
 
+    ``tflite/kernels/internal/reference/log_softmax.h``.
+
     Parameters
     ----------
     x : ndarray
@@ -108,32 +110,37 @@ def log_softmax_bytes(x: Array, scale: float) -> Array:
     limits = np.iinfo(x.dtype)
     if x.size == 0:
         return np.empty(x.shape, x.dtype)
-    raw, least, mantissa, shift = _differences(float(np.float32(scale)), 1.0)
-    terms = rounding_divide_by_pot(exp_on_negative_values(raw, _DIFFERENCE), _SUM).astype(np.int64)
+    raw, least, reverse = log_differences(scale)
+    terms = rounding_divide_by_pot(exp_on_negative_values(raw, DIFFERENCE), _SUM).astype(np.int64)
     below = x.max(axis=-1, keepdims=True).astype(np.int64) - x
     sums = np.asarray(np.where(below <= least, terms[below], 0).sum(axis=-1, keepdims=True))
-    log = logarithm(sums, _SUM, _DIFFERENCE)
+    log = logarithm(sums, _SUM, DIFFERENCE)
     # differences beyond what the logarithm leaves of the range
-    reverse = quantize_multiplier((1 << (31 - shift)) / mantissa)
     limit = -multiply_by_quantized_multiplier(log - (1 << 31), *reverse).astype(np.int64)
-    steps = rounding_divide_by_pot(raw[below] - log, 31 - _DIFFERENCE - _LOGARITHM).astype(np.int64)
+    steps = rounding_divide_by_pot(raw[below] - log, 31 - DIFFERENCE - _LOGARITHM).astype(np.int64)
     result = np.clip(steps + limits.max, limits.min, limits.max)
     return np.where(below < np.minimum(least + 1, limit), result, limits.min).astype(x.dtype)
+
+
+def log_differences(scale: float) -> tuple[Array, int, tuple[Array, Array]]:
+    """Raw products of 0 ... -255, the largest difference that isn't infinite, and the multiplier back."""
+    raw, least, mantissa, shift = _differences(float(np.float32(scale)), 1.0)
+    return raw, least, quantize_multiplier((1 << (31 - shift)) / mantissa)
 
 
 def exponentials(scale: float, beta: float) -> tuple[Array, int]:
     """Raw exponentials of -255 * scale * beta ... 0, and the largest difference that isn't taken for infinite."""
     raw, least, *_ = _differences(scale, beta)
-    return exp_on_negative_values(raw, _DIFFERENCE), least
+    return exp_on_negative_values(raw, DIFFERENCE), least
 
 
 def _differences(scale: float, beta: float) -> tuple[Array, int, int, int]:
     """Raw products of 0 ... -255 and a multiplier, the largest difference that isn't infinite, and the multiplier."""
-    real = min(beta * scale * (1 << (31 - _DIFFERENCE)), (1 << 31) - 1.0)
+    real = min(beta * scale * (1 << (31 - DIFFERENCE)), (1 << 31) - 1.0)
     if not real > 1:
         raise InvalidValue(f"SOFTMAX with beta * scale {beta * scale}: more than 2**-26 is required")
     mantissa, shift = quantize_multiplier(real)
-    radius = math.floor(((1 << _DIFFERENCE) - 1) * (1 << (31 - _DIFFERENCE)) / (1 << int(shift)))
+    radius = math.floor(((1 << DIFFERENCE) - 1) * (1 << (31 - DIFFERENCE)) / (1 << int(shift)))
     differences = -np.minimum(np.arange(256), radius)
     raw = multiply_by_quantized_multiplier(differences, mantissa, np.minimum(shift, 30)).astype(np.int64)
     return raw, radius, int(mantissa), int(shift)

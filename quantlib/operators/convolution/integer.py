@@ -14,19 +14,17 @@ from ..integer import IntegerKernel, accumulates_int64, constants_once, per_tens
 from ..integer_hybrid import dynamic
 from ..integer_product import (
     LARGEST_HYBRID,
-    centered,
     exact_weights,
     multiplier_of_product,
     reach,
     rounded_multiplier_of_product,
 )
-from ..integer_requantize import fixed_point, in_vectors
+from ..integer_requantize import fixed_point
+from ..integer_vectors import in_vectors
 from ..integer_xnnpack import of_bytes, product_requantizer, xnnpack
 from ..windows import PADDINGS
 from .floating import spatial_options
-from .floating_dense import convolve
-from .floating_depthwise import depthwise_convolve
-from .floating_transposed import transposed_convolve
+from .integer_exact import convolve_integers, depthwise_convolve_integers, transposed_convolve_integers
 from .integer_hybrid import convolve_hybrid, depthwise_convolve_hybrid, transposed_convolve_hybrid
 
 if TYPE_CHECKING:
@@ -38,8 +36,8 @@ if TYPE_CHECKING:
 
     from ..integer import QuantizedOperator
     from ..integer_requantize import Requantizer
+    from ..integer_vectors import InVectors
     from ..kernel import Array, Call, Kernel
-    from ..windows import PaddingName
 
 __all__ = [
     "KERNELS",
@@ -52,110 +50,8 @@ __all__ = [
 ]
 
 
-def convolve_integers(
-    x: Array,
-    filters: Array,
-    requantize: Requantizer,
-    *,
-    zero_point: int,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    padding: PaddingName,
-) -> Array:
-    """Convolution of integers.
-
-    Parameters
-    ----------
-    x : ndarray
-        int8, uint8 or int16, shape ``[batch, *spatial, channels]``. Padding has its zero point.
-    filters : ndarray
-        Shape ``[outputs, *kernel, channels / groups]``, less their zero point, in a float type in which sums are
-        exact, see `exact_weights`.
-    requantize : Requantizer
-        From sums to the output; it has the bias.
-    zero_point : int
-        Of `x`.
-    strides, dilations, padding
-        As in `convolve`.
-
-    Returns
-    -------
-    ndarray
-        Dtype of `requantize`, shape ``[batch, *counts, outputs]``.
-
-    Raises
-    ------
-    InvalidValue
-        If ranks, channels or sizes don't fit.
-    """
-    floats = centered(x, zero_point, filters.dtype)
-    return requantize(convolve(floats, filters, strides=strides, dilations=dilations, padding=padding))
-
-
-def depthwise_convolve_integers(
-    x: Array,
-    filters: Array,
-    requantize: Requantizer,
-    *,
-    zero_point: int,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    padding: PaddingName,
-) -> Array:
-    """Convolution of each channel of integers with filters of its own.
-
-    Parameters, result and errors are those of `convolve_integers`; the filters have the shape
-    ``[1, kernel height, kernel width, channels * multiplier]``.
-
-    Examples
-    --------
-    >>> from quantlib.numerics import Affine
-    >>> x = np.array([1, 2, 3], np.int8).reshape(1, 1, 3, 1)
-    >>> filters = np.array([1, 2, -1, 3], np.float32).reshape(1, 1, 2, 2)
-    >>> window = {"strides": (1, 1), "dilations": (1, 1), "padding": "VALID"}
-    >>> requantize = fixed_point(0.5, Affine("INT8", 1.0))
-    >>> depthwise_convolve_integers(x, filters, requantize, zero_point=1, **window)[0, 0]
-    array([[0, 2],
-           [0, 4]], dtype=int8)
-    """
-    floats = centered(x, zero_point, filters.dtype)
-    return requantize(depthwise_convolve(floats, filters, strides=strides, dilations=dilations, padding=padding))
-
-
-def transposed_convolve_integers(
-    x: Array,
-    filters: Array,
-    requantize: Requantizer,
-    *,
-    shape: Sequence[int],
-    zero_point: int,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    padding: PaddingName,
-) -> Array:
-    """Transposed convolution of integers.
-
-    Parameters, result and errors are those of `convolve_integers`; the filters have the shape
-    ``[*kernel, outputs, channels]``, and `shape` is that of the result, ``[batch, *spatial, outputs]``.
-
-    Examples
-    --------
-    >>> from quantlib.numerics import Affine
-    >>> x = np.array([1, 2, 3], np.int8).reshape(1, 1, 3, 1)
-    >>> filters = np.array([1, 2], np.float32).reshape(1, 2, 1, 1)
-    >>> window = {"strides": (1, 1), "dilations": (1, 1), "padding": "VALID"}
-    >>> requantize = fixed_point(0.5, Affine("INT8", 1.0))
-    >>> transposed_convolve_integers(x, filters, requantize, shape=(1, 1, 4, 1), zero_point=1, **window).ravel()
-    array([0, 1, 2, 2], dtype=int8)
-    """
-    floats = centered(x, zero_point, filters.dtype)
-    return requantize(
-        transposed_convolve(shape, filters, floats, strides=strides, dilations=dilations, padding=padding)
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class _Form:
+class Form:
     """One of the convolutions: where its operands and axes stand. Its filters are operand 1.
 
     Attributes
@@ -183,30 +79,46 @@ class _Form:
     single: bool = False
     vectors: bool = True
 
+    @property
+    def transposed(self) -> bool:
+        """Whether operand 0 is the shape of the result, and the activations stand behind the filters."""
+        return self.x > 0
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each output is of one channel."""
+        return self.channels == -1
+
     def settings(self, options: Table) -> dict[str, Any]:
         """Strides, dilations, padding and activation."""
-        return spatial_options(options, dilated=not self.x)
+        return spatial_options(options, dilated=not self.transposed)
 
     def shape(self, call: Call) -> dict[str, Any]:
         """Shape of a transposed convolution's result, which is its first operand."""
-        return {"shape": tuple(int(n) for n in call.operand(0))} if self.x else {}
+        return {"shape": tuple(int(n) for n in call.operand(0))} if self.transposed else {}
 
     def optimized(self, operator: QuantizedOperator) -> bool:
         """Whether LiteRT's optimized kernel rounds otherwise: not of INT16 with 64-bit sums, or with zero points."""
         x, filters, output = operator.operand(self.x), operator.operand(1), operator.output
         if x.type != "INT16":
-            return x.type == "INT8" or self.channels != -1  # a depthwise one of UINT8 doesn't
+            return x.type == "INT8" or not self.depthwise  # a depthwise one of UINT8 rounds no other way
         points = x.zero_point, output.zero_point, *filters.parameters.zero_point.reshape(-1)
         return not accumulates_int64(operator, self.x, self.bias) and not any(points)
 
-    def optimize(
-        self, operator: QuantizedOperator, upward: Requantizer, double: Requantizer
-    ) -> Callable[[Array], Array]:
-        """From sums to the output as LiteRT's optimized kernel does: ruy, or vectors.
+    def way(
+        self, operator: QuantizedOperator, offsets: Array | None = None, *, grouped: bool = False
+    ) -> Requantizer | InVectors:
+        """From sums to the output, in LiteRT's optimized kernel by ruy, or by vectors.
 
         ruy rounds halves upwards. So do the vectors, of 8 channels or, of UINT8, of 16 values; what they leave is
         rounded as the reference kernel does (``Quantize`` in ``tflite/kernels/internal/optimized/optimized_ops.h``).
+        For groups LiteRT has no other kernel than the reference one.
         """
+        double = requantizer(operator, offsets, x=self.x, bias=self.bias)
+        plain = grouped and not self.vectors
+        if plain or operator.runtime != "builtin" or not self.optimized(operator):
+            return double
+        upward = requantizer(operator, offsets, x=self.x, bias=self.bias, rounding="upward")
         if not self.vectors:
             return upward
         flat = operator.output.type == "UINT8"
@@ -248,7 +160,7 @@ def requantizer(
     )
 
 
-def _integers(form: _Form) -> Callable[[QuantizedOperator], Kernel]:
+def _integers(form: Form) -> Callable[[QuantizedOperator], Kernel]:
     """Make the `prepare` of a kernel of integer activations."""
 
     def prepare(operator: QuantizedOperator) -> Kernel:
@@ -257,22 +169,18 @@ def _integers(form: _Form) -> Callable[[QuantizedOperator], Kernel]:
         del settings["activation"]  # is the requantizer's
         point = filters.zero_point if x.type == "UINT8" else 0
         largest, zero_point = reach(x.parameters), x.zero_point
-        upward = operator.runtime == "builtin" and form.optimized(operator)
 
         def made(stored: Array, offsets: Array | None) -> tuple[Array, tuple[Callable[[Array], Array], ...]]:
-            double = requantizer(operator, offsets, x=form.x, bias=form.bias)
-            if not upward:
-                return form.exact(stored, largest, point), (double, double)
-            other = requantizer(operator, offsets, x=form.x, bias=form.bias, rounding="upward")
-            return form.exact(stored, largest, point), (form.optimize(operator, other, double), double)
+            way = form.way(operator, offsets)
+            grouped = form.way(operator, offsets, grouped=True) if operator.runtime == "builtin" else way
+            return form.exact(stored, largest, point), (way, grouped)
 
         ready = constants_once(operator, (1, form.bias), made)
 
         def run(call: Call) -> Sequence[Array]:
             exact, ways = ready(call)
             given = call.operand(form.x)
-            # LiteRT has no other kernel than the reference one for groups
-            requantize = ways[not form.vectors and given.shape[-1] != exact.shape[-1]]
+            requantize = ways[given.shape[-1] != exact.shape[-1]]
             more = {**settings, **form.shape(call)}
             return (form.integers(given, exact, requantize, zero_point=zero_point, **more),)
 
@@ -291,23 +199,23 @@ def _fits_xnnpack(operator: QuantizedOperator) -> bool:
     return bool(shape[1] >= filters.shape[1] and shape[2] >= filters.shape[2])
 
 
-def _taken_over(form: _Form) -> Callable[[QuantizedOperator], bool]:
+def _taken_over(form: Form) -> Callable[[QuantizedOperator], bool]:
     """Whether XNNPACK computes a convolution: of bytes, by constants."""
 
     def serves(operator: QuantizedOperator) -> bool:
         filters, bias = operator.optional(1), operator.optional(form.bias)
         if not of_bytes(operator, (form.x,)) or filters is None or filters.value is None:
             return False
-        if form.x and not _fits_xnnpack(operator):
+        if form.transposed and not _fits_xnnpack(operator):
             return False
         if bias is None:
-            return form.x > 0 and filters.type == operator.output.type  # of a transposed one it may be left out
+            return form.transposed and filters.type == operator.output.type  # of a transposed one it may be left out
         return filters.type == operator.output.type and bias.type == "INT32" and bias.value is not None
 
     return serves
 
 
-def _hybrid(form: _Form) -> Callable[[QuantizedOperator], Kernel]:
+def _hybrid(form: Form) -> Callable[[QuantizedOperator], Kernel]:
     """Make the `prepare` of a kernel of float activations."""
 
     def prepare(operator: QuantizedOperator) -> Kernel:
@@ -331,7 +239,7 @@ def _hybrid(form: _Form) -> Callable[[QuantizedOperator], Kernel]:
     return prepare
 
 
-def _dynamic(form: _Form, call: Call, exact: Array, scales: Array, settings: dict[str, Any]) -> Array:
+def _dynamic(form: Form, call: Call, exact: Array, scales: Array, settings: dict[str, Any]) -> Array:
     """A convolution of floats as XNNPACK computes it; each sample is quantized over its own range."""
     x, bias, activation = call.operand(form.x), call.optional(form.bias), settings.pop("activation")
 
@@ -341,11 +249,11 @@ def _dynamic(form: _Form, call: Call, exact: Array, scales: Array, settings: dic
     return dynamic(x, x.ndim - 1, product, scales, bias, activation=activation)
 
 
-def _kernels(form: _Form, weights: tuple[str, ...], wide: tuple[str, ...]) -> tuple[IntegerKernel, ...]:
+def _kernels(form: Form, weights: tuple[str, ...], wide: tuple[str, ...]) -> tuple[IntegerKernel, ...]:
     """Types that a convolution serves: activations of 8 bits, of 16 with `wide` weights, or floats."""
 
     def given(x: str, filters: tuple[str, ...], bias: tuple[str, ...]) -> Callable[[QuantizedOperator], bool]:
-        operands = (("INT32",), filters, (x,), bias) if form.x else ((x,), filters, bias)
+        operands = (("INT32",), filters, (x,), bias) if form.transposed else ((x,), filters, bias)
         return takes(*operands, to=(x,))
 
     floats = given("FLOAT32", weights, ("FLOAT32", ""))
@@ -357,11 +265,11 @@ def _kernels(form: _Form, weights: tuple[str, ...], wide: tuple[str, ...]) -> tu
     def is_dynamic(operator: QuantizedOperator) -> bool:
         """Whether XNNPACK computes it of floats: by INT8 constants, and not a depthwise one."""
         filters, bias = operator.operand(1), operator.optional(form.bias)
-        if filters.type != "INT8" or filters.value is None or form.channels == -1 or not is_hybrid(operator):
+        if filters.type != "INT8" or filters.value is None or form.depthwise or not is_hybrid(operator):
             return False
-        if form.x and not _fits_xnnpack(operator):
+        if form.transposed and not _fits_xnnpack(operator):
             return False
-        return form.x > 0 if bias is None else bias.value is not None
+        return form.transposed if bias is None else bias.value is not None
 
     prepare = _integers(form)
     return (
@@ -374,9 +282,14 @@ def _kernels(form: _Form, weights: tuple[str, ...], wide: tuple[str, ...]) -> tu
     )
 
 
-_CONV = _Form(convolve_integers, convolve_hybrid, 0, 0, single=True, vectors=False)
-_DEPTHWISE = _Form(depthwise_convolve_integers, depthwise_convolve_hybrid, -1, -1)
-_TRANSPOSED = _Form(transposed_convolve_integers, transposed_convolve_hybrid, 0, -2, x=2, bias=3)
+_CONV = Form(convolve_integers, convolve_hybrid, 0, 0, single=True, vectors=False)
+_DEPTHWISE = Form(depthwise_convolve_integers, depthwise_convolve_hybrid, -1, -1)
+_TRANSPOSED = Form(transposed_convolve_integers, transposed_convolve_hybrid, 0, -2, x=2, bias=3)
+
+#: Forms of the convolutions by operator.
+FORMS: Mapping[str, Form] = MappingProxyType(
+    {"CONV_2D": _CONV, "DEPTHWISE_CONV_2D": _DEPTHWISE, "TRANSPOSE_CONV": _TRANSPOSED}
+)
 
 KERNELS: Mapping[str, Sequence[IntegerKernel]] = MappingProxyType(
     {

@@ -71,18 +71,28 @@ def convolve_hybrid(
     >>> convolve_hybrid(x, filters, np.float32([0.5]), strides=(1, 1), dilations=(1, 1), padding="VALID").ravel()
     array([ 1.511811, -3.      ], dtype=float32)
     """
-    one = bool((scales == scales.reshape(-1)[0]).all())
-    grouped = x.shape[-1] != filters.shape[-1]
-    if grouped and scales.size == 1:
-        raise InvalidValue("a hybrid convolution in groups with one scale; one for each output is required")
-    values, sample_scales = _quantized(x, filters, asymmetric=grouped or not one)
+    by_channel = scales_by_channel(scales, grouped=x.shape[-1] != filters.shape[-1])
+    values, sample_scales = _quantized(x, filters, asymmetric=by_channel)
     sums = convolve(values, filters, strides=strides, dilations=dilations, padding=padding).astype(np.float32)
-    if grouped or not one:
+    if by_channel:
         sums *= scales.reshape(-1)
         sums *= sample_scales
     else:
         sums *= sample_scales * scales.reshape(-1)[0]
     return _finish(sums, bias, activation)
+
+
+def scales_by_channel(scales: Array, *, grouped: bool) -> bool:
+    """Whether a CONV_2D scales by channel, and quantizes asymmetrically: with several scales, or in groups.
+
+    Raises
+    ------
+    InvalidValue
+        If groups share one scale.
+    """
+    if grouped and scales.size == 1:
+        raise InvalidValue("a hybrid convolution in groups with one scale; one for each output is required")
+    return grouped or not bool((scales == scales.reshape(-1)[0]).all())
 
 
 def depthwise_convolve_hybrid(

@@ -56,8 +56,7 @@ class Detector:
         try:
             return cls(
                 num_classes=int(attributes["num_classes"]),
-                # four sides give four numbers, which mypy can't count
-                scales=tuple(float(attributes[f"{side}_scale"]) for side in "yxhw"),  # type: ignore[arg-type]
+                scales=tuple(float(attributes[f"{side}_scale"]) for side in "yxhw"),  # type: ignore[arg-type]  # four
                 max_detections=int(attributes["max_detections"]),
                 max_classes_per_detection=int(attributes["max_classes_per_detection"]),
                 score_threshold=float(attributes["nms_score_threshold"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     Function = Callable[[Array, Array], Array]
     Shape = tuple[int, ...]
 
-#: Values of a vector: where both operands go on, by type; where one of them stays.
+#: Values of a vector where both operands go on, by type.
 _LANES: Mapping[str, int] = MappingProxyType({"INT8": 16, "UINT8": 8, "INT16": 16})
+#: Values of a vector where one operand stays.
 _SCALAR_LANES = 8
 #: Loops over two shapes that broadcast; the second from within is over what the one repeats, the fourth the other.
 _LOOPS = 5
@@ -43,25 +45,14 @@ def add_vectors(
     scaled, and rounded once (``AddElementwise`` in ``tflite/kernels/internal/optimized/optimized_ops.h``,
     ``AddElementwiseInt8`` and ``AddScalarBroadcast`` in ``.../optimized/integer_ops/add.h``).
 
-    Parameters
-    ----------
-    a, b : ndarray
-        int8, uint8 or int16; they broadcast.
-    first, second, output : Affine
-        Of `a`, of `b`, of the result; one scale each.
-    cut : bool
-    activation : int
-        ``ActivationFunctionType``.
+    Parameters but for `cut`, result and errors are those of `add_integers`.
 
-    Returns
-    -------
-    ndarray
-        Of the storage dtype of `output`.
-
-    Raises
-    ------
-    InvalidValue
-        As `add_integers`.
+    Examples
+    --------
+    >>> a, b = np.array([-13], np.int8), np.array([90], np.int8)
+    >>> affines = Affine("INT8", 0.3), Affine("INT8", 0.1), Affine("INT8", 0.2)
+    >>> [add_vectors(a, b, *affines, cut=cut) for cut in (True, False)]
+    [array([25], dtype=int8), array([26], dtype=int8)]
     """
     shift, reals, last = sum_multipliers(first, second, output)
     mantissas, shifts = (p.astype(np.int64) for p in quantize_multiplier(reals))
@@ -90,30 +81,46 @@ def adder(operator: QuantizedOperator) -> Kernel:
     plain = table(lambda a, b: add_integers(a, b, *affines, activation=activation))
     rounded = table(lambda a, b: add_vectors(a, b, *affines, cut=False, activation=activation))
     cut = table(lambda a, b: add_vectors(a, b, *affines, cut=True, activation=activation))
-    along = cut if kind == "UINT8" else rounded
 
     def run(call: Call) -> Sequence[Array]:
         a, b = call.operand(0), call.operand(1)
         check_shapes("ADD", a, b)
         result = plain(a, b)
-        for by_vectors, length, lanes in _runs(a.shape, b.shape, kind, along, cut):
-            if whole := length - length % lanes:
-                vectors = by_vectors(a, b).reshape(-1, length)
-                result = result.reshape(-1, length)
-                result[:, :whole] = vectors[:, :whole]
+        found = run_of_vectors(a.shape, b.shape, kind)
+        if found is not None and (whole := found.length - found.length % found.lanes):
+            vectors = (cut if found.cut else rounded)(a, b).reshape(-1, found.length)
+            result = result.reshape(-1, found.length)
+            result[:, :whole] = vectors[:, :whole]
         return (result.reshape(np.broadcast_shapes(a.shape, b.shape)),)
 
     return run
 
 
-def _runs(a: Shape, b: Shape, kind: str, along: Function, cut: Function) -> list[tuple[Function, int, int]]:
-    """By what vectors, over how many values at a time, and how many a vector has; nothing for the plain loop."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How vectors go over a sum: so many values in a row, of which whole vectors have `lanes` each.
+
+    Attributes
+    ----------
+    length, lanes : int
+    cut : bool
+        See `add_vectors`.
+    """
+
+    length: int
+    lanes: int
+    cut: bool
+
+
+def run_of_vectors(a: Shape, b: Shape, kind: str) -> Run | None:
+    """How vectors go over a sum of arrays of these shapes and element type; None for the plain loop alone."""
+    along = kind == "UINT8"
     if _extended(a, b)[0] == _extended(a, b)[1]:
-        return [(along, math.prod(a), _LANES[kind])]
+        return Run(math.prod(a), _LANES[kind], along)
     fold = _fivefold(a, b)
     if fold is None or kind == "INT16" or not math.prod(fold):
-        return []
-    return [(along, fold[1], _LANES[kind])] if fold[1] > 1 else [(cut, fold[0], _SCALAR_LANES)]
+        return None
+    return Run(fold[1], _LANES[kind], along) if fold[1] > 1 else Run(fold[0], _SCALAR_LANES, True)
 
 
 def _extended(a: Shape, b: Shape) -> tuple[Shape, Shape]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..kernel import Array
 
 # Bits by which values are shifted before they are scaled.
-_COMPARED, _SUBTRACTED = 8, 7
+COMPARED, SUBTRACTED = 8, 7
 
 
 def divide_integers(
@@ -65,8 +65,7 @@ def divide_integers(
     >>> divide_integers(np.array([60, -60, 1], np.int8), np.array([30, 20, 100], np.int8), one, one, ten)
     array([ 20, -30, 127], dtype=int8)
     """
-    real = np.float32(scale_of(first) / np.float32(scale_of(second) * scale_of(output)))
-    mantissa, shift = quantize_multiplier(real)
+    mantissa, shift = quantize_multiplier(quotient_multiplier(first, second, output))
     divisor = less_zero_point(b, second)
     dividend = np.where(divisor < 0, -1, 1) * less_zero_point(a, first)
     inverse, bits = reciprocal(np.maximum(np.abs(divisor), 1), 31)
@@ -75,6 +74,11 @@ def divide_integers(
     scaled = saturating_rounding_doubling_high_mul(quotient, mantissa)
     steps = _divided_as_on_x86(scaled.astype(np.int64), bits.astype(np.int64) + room - int(shift))
     return stored(steps, output, activation_range(activation, output))
+
+
+def quotient_multiplier(first: Affine, second: Affine, output: Affine) -> np.float32:
+    """Real multiplier of a quotient, in float32."""
+    return np.float32(scale_of(first) / np.float32(scale_of(second) * scale_of(output)))
 
 
 def _divided_as_on_x86(x: Array, exponent: Array) -> Array:
@@ -117,21 +121,33 @@ def squared_difference_integers(a: Array, b: Array, first: Affine, second: Affin
     >>> squared_difference_integers(np.array([3, 4], np.int8), np.array([1, 9], np.int8), same, same, same)
     array([ 2, 13], dtype=int8)
     """
-    twice = np.float64(np.float32(2) * max(scale_of(first), scale_of(second)))
-    last = float(twice * twice / np.float64(np.float32(1 << (2 * _SUBTRACTED)) * scale_of(output)))
-    if not 0 < last < 1:
-        raise InvalidValue(
-            f"an output scale of {scale_of(output):.6g}: more than {twice * twice / (1 << 14):.6g} is required"
-        )
+    *reals, last = difference_multipliers(first, second, output)
     one, other = (
-        multiply_by_quantized_multiplier(
-            less_zero_point(x, affine) << _SUBTRACTED, *quantize_multiplier(np.float64(scale_of(affine)) / twice)
-        ).astype(np.int64)
-        for x, affine in ((a, first), (b, second))
+        multiply_by_quantized_multiplier(less_zero_point(x, of) << SUBTRACTED, *quantize_multiplier(real)).astype(
+            np.int64
+        )
+        for x, of, real in zip((a, b), (first, second), reals, strict=True)
     )
     square = ((one - other) ** 2).astype(np.int32)
     steps = multiply_by_quantized_multiplier(square, *quantize_multiplier(last)).astype(np.int64)
     return stored(steps, output)
+
+
+def difference_multipliers(first: Affine, second: Affine, output: Affine) -> tuple[float, float, float]:
+    """Real multipliers of both operands of a squared difference, and of the square.
+
+    Raises
+    ------
+    InvalidValue
+        See `squared_difference_integers`.
+    """
+    twice = np.float64(np.float32(2) * max(scale_of(first), scale_of(second)))
+    last = float(twice * twice / np.float64(np.float32(1 << (2 * SUBTRACTED)) * scale_of(output)))
+    if not 0 < last < 1:
+        raise InvalidValue(
+            f"an output scale of {scale_of(output):.6g}: more than {twice * twice / (1 << 14):.6g} is required"
+        )
+    return float(np.float64(scale_of(first)) / twice), float(np.float64(scale_of(second)) / twice), last
 
 
 #: What compares two numbers.
@@ -182,7 +198,7 @@ def compare_integers(operation: str, a: Array, b: Array, first: Affine, second: 
     if not largest < 1:
         raise InvalidValue(f"{operation} of integers with a scale of {largest:.6g}: less than 1 is required")
     one, other = (
-        multiply_by_quantized_multiplier(less_zero_point(x, of) << _COMPARED, *quantize_multiplier(scale_of(of)))
+        multiply_by_quantized_multiplier(less_zero_point(x, of) << COMPARED, *quantize_multiplier(scale_of(of)))
         for x, of in ((a, first), (b, second))
     )
     return np.asarray(COMPARISONS[operation](one, other))

@@ -70,6 +70,25 @@ def add_integers(
     return stored(steps, output, activation_range(activation, output))
 
 
+def right_shifts(first: Affine, second: Affine, output: Affine) -> tuple[int, int]:
+    """Bits by which `add_shifted` shifts each operand to the right.
+
+    Raises
+    ------
+    InvalidValue
+        See `add_shifted`.
+    """
+    scales = [scale_of(x) for x in (first, second, output)]
+    exponents = [exponent_of(s) for s in scales]
+    right = [exponents[2] - e for e in exponents[:2] if e is not None and exponents[2] is not None]
+    if len(right) != 2 or 0 not in right or min(right) < 0:
+        raise InvalidValue(
+            f"scales {scales[0]} and {scales[1]} to {scales[2]}: powers of two, of which one equals the output's and "
+            "none is above it, are required"
+        )
+    return right[0], right[1]
+
+
 def add_shifted(
     a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, subtract: bool = False, activation: int = 0
 ) -> Array:
@@ -83,14 +102,7 @@ def add_shifted(
     InvalidValue
         If no operand has the output's scale, or one has a larger one.
     """
-    scales = [scale_of(x) for x in (first, second, output)]
-    exponents = [exponent_of(s) for s in scales]
-    right = [exponents[2] - e for e in exponents[:2] if e is not None and exponents[2] is not None]
-    if len(right) != 2 or 0 not in right or min(right) < 0:
-        raise InvalidValue(
-            f"scales {scales[0]} and {scales[1]} to {scales[2]}: powers of two, of which one equals the output's and "
-            "none is above it, are required"
-        )
+    right = right_shifts(first, second, output)
     one, other = (rounding_divide_by_pot(x, r).astype(np.int64) for x, r in zip((a, b), right, strict=True))
     total = np.clip(one - other if subtract else one + other, -(1 << 15), (1 << 15) - 1)
     return stored(total, output, activation_range(activation, output))

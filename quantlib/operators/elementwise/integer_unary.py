@@ -13,7 +13,7 @@ from quantlib.numerics import Affine, multiply_by_quantized_multiplier, quantize
 from ..integer import alike
 from ..integer_functions import inverse_sqrt_multiplier
 from ..integer_unary import by_floats, by_steps, real_kernel, unary_kernel
-from ..integer_values import less_zero_point, stored
+from ..integer_values import less_zero_point, scale_of, stored, zero_point_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +27,8 @@ _ROOM = 20
 
 def absolute_integers(x: Array, before: Affine, after: Affine) -> Array:
     """Absolute values, requantized by ``float32(s_in / s_out)`` where the scales differ.
+
+    ``AbsEvalQuantized`` in ``tflite/kernels/elementwise.cc``.
 
     Parameters
     ----------
@@ -46,8 +48,8 @@ def absolute_integers(x: Array, before: Affine, after: Affine) -> Array:
     array([-120, -128, -122], dtype=int8)
     """
     values = np.abs(less_zero_point(x, before))
-    if before.scale.flat[0] != after.scale.flat[0]:
-        real = np.float32(before.scale.flat[0]) / np.float32(after.scale.flat[0])
+    if scale_of(before) != scale_of(after):
+        real = scale_of(before) / scale_of(after)
         values = multiply_by_quantized_multiplier(values, *quantize_multiplier(real)).astype(np.int64)
     return stored(values, after)
 
@@ -62,14 +64,15 @@ def square_root_integers(x: Array, before: Affine, after: Affine) -> Array:
     >>> square_root_integers(np.array([2, 4, 99], np.int8), Affine("INT8", 1), Affine("INT8", 0.5))
     array([ 2,  4, 19], dtype=int8)
     """
-    real = np.float32(before.scale.flat[0]) * np.maximum(less_zero_point(x, before), 0).astype(np.float32)
-    steps = np.trunc(np.sqrt(real) / np.float32(after.scale.flat[0]))
+    real = scale_of(before) * np.maximum(less_zero_point(x, before), 0).astype(np.float32)
+    steps = np.trunc(np.sqrt(real) / scale_of(after))
     return stored(steps, after)
 
 
 def rsqrt_bytes(x: Array, before: Affine, after: Affine) -> Array:
     """Reciprocals of square roots of 8-bit integers, in fixed point; of zero, the greatest integer.
 
+    ``RsqrtEvalQuantizedInt8`` in ``tflite/kernels/elementwise.cc``.
     Parameters and result are those of `absolute_integers`; negative numbers are taken for zero.
 
     Raises
@@ -83,7 +86,7 @@ def rsqrt_bytes(x: Array, before: Affine, after: Affine) -> Array:
     array([127, 100,  50,  10], dtype=int8)
     """
     values = np.maximum(less_zero_point(x, before), 0)
-    root = np.sqrt(np.float32(before.scale.flat[0])) * np.float32(after.scale.flat[0])
+    root = np.sqrt(scale_of(before)) * scale_of(after)
     mantissa, shift = quantize_multiplier(1 / np.float64(root))
     inverse, places = inverse_sqrt_multiplier(values)
     fine = multiply_by_quantized_multiplier(np.ones_like(values), inverse, places + _ROOM)
@@ -92,7 +95,10 @@ def rsqrt_bytes(x: Array, before: Affine, after: Affine) -> Array:
 
 
 def rsqrt_int16(x: Array, before: Affine, after: Affine) -> Array:
-    """Reciprocals of square roots of INT16 values, by a table, see `by_steps`; of zero, the greatest integer.
+    """Reciprocals of square roots of INT16 values, by a table of 513 entries, see `by_steps`.
+
+    The table has the greatest integer for zero, but all its entries are shifted by half the error of interpolation in
+    the middle of their step. That of zero is large, so that zero gives less than the greatest integer, in LiteRT too.
 
     Parameters and result are those of `absolute_integers`; negative numbers are taken for zero.
 
@@ -101,12 +107,17 @@ def rsqrt_int16(x: Array, before: Affine, after: Affine) -> Array:
     >>> rsqrt_int16(np.array([400, 10000], np.int16), Affine("INT16", 0.01), Affine("INT16", 0.001))
     array([501, 100], dtype=int16)
     """
-    greatest = np.float32(32767) * np.float32(after.scale.flat[0])
+    return by_steps(inverse_root(after), before, after)(x)
+
+
+def inverse_root(after: Affine) -> Callable[[Array], Array]:
+    """What the table of `rsqrt_int16` is made of."""
+    greatest = np.float32(32767) * scale_of(after)
 
     def function(real: Array) -> Array:
         return np.where(real > 0, np.float32(1) / np.sqrt(np.maximum(real, np.finfo(np.float32).tiny)), greatest)
 
-    return by_steps(function, before, after)(x)
+    return function
 
 
 def logarithm_integers(x: Array, before: Affine, after: Affine) -> Array:
@@ -119,15 +130,19 @@ def logarithm_integers(x: Array, before: Affine, after: Affine) -> Array:
     >>> logarithm_integers(np.array([0, 1, 100], np.int8), Affine("INT8", 1), Affine("INT8", 0.1))
     array([-128,    0,   46], dtype=int8)
     """
-    least = np.float32(after.qmin - int(after.zero_point.flat[0])) * np.float32(after.scale.flat[0])
+    function = natural_logarithm(after)
+    return by_steps(function, before, after)(x) if x.dtype == np.int16 else by_floats(x, function, before, after)
+
+
+def natural_logarithm(after: Affine) -> Callable[[Array], Array]:
+    """What the tables of `logarithm_integers` are made of."""
+    least = np.float32(after.qmin - zero_point_of(after)) * scale_of(after)
 
     def function(real: Array) -> Array:
         positive = np.maximum(real, np.finfo(np.float32).tiny).astype(np.float64)
         return np.where(real > 0, np.log(positive).astype(np.float32), least)
 
-    if x.dtype == np.int16:
-        return by_steps(function, before, after)(x)
-    return by_floats(x, function, before, after)
+    return function
 
 
 def exponential(real: Array) -> Array:

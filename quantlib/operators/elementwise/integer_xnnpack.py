@@ -50,20 +50,7 @@ def add_xnnpack(
 ) -> Array:
     """Sum or difference of bytes less their zero points: ``(a * multiplier + b * other + half) >> shift``.
 
-    Parameters
-    ----------
-    a, b : ndarray
-        int8 or uint8; they broadcast.
-    first, second, output : Affine
-        Of `a`, of `b`, of the result; one scale each.
-    subtract : bool
-    activation : int
-        ``ActivationFunctionType``.
-
-    Returns
-    -------
-    ndarray
-        Of the storage dtype of `output`.
+    Parameters and result are those of `add_integers`; `a` and `b` are int8 or uint8.
 
     Examples
     --------
@@ -90,9 +77,14 @@ def multiply_xnnpack(
     >>> multiply_xnnpack(np.array([3, 5], np.int8), np.array([3, 100], np.int8), same, same, same)
     array([  4, 127], dtype=int8)
     """
-    real = np.float32(scale_of(first) * scale_of(second) / scale_of(output))
+    real = product_multiplier_xnnpack(first, second, output)
     product = (less_zero_point(a, first) * less_zero_point(b, second)).astype(np.float32)
     return stored(np.rint(product * real), output, float_range(activation, output))
+
+
+def product_multiplier_xnnpack(first: Affine, second: Affine, output: Affine) -> np.float32:
+    """Real multiplier of a product, in float32."""
+    return np.float32(scale_of(first) * scale_of(second) / scale_of(output))
 
 
 def sum_is_taken_over(operator: QuantizedOperator) -> bool:

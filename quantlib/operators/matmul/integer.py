@@ -142,7 +142,7 @@ def _hybrid(operator: QuantizedOperator) -> Kernel:
     weights, options = operator.operand(1), operator.options
     scales = weights.parameters.scale.reshape(-1)
     ready = constants_once(operator, (1,), lambda stored: exact_weights(stored, LARGEST_HYBRID))
-    asymmetric = options.asymmetric_quantize_inputs and not _is_packed(operator)
+    asymmetric = is_asymmetric(operator)
 
     def run(call: Call) -> Sequence[Array]:
         exact = ready(call)
@@ -160,6 +160,11 @@ def _hybrid(operator: QuantizedOperator) -> Kernel:
         return (result,)
 
     return run
+
+
+def is_asymmetric(operator: QuantizedOperator) -> bool:
+    """Whether rows of floats are quantized asymmetrically."""
+    return bool(operator.options.asymmetric_quantize_inputs and not _is_packed(operator))
 
 
 def _is_packed(operator: QuantizedOperator) -> bool:
@@ -188,10 +193,10 @@ def _is_dynamic(operator: QuantizedOperator) -> bool:
     weights, bias = operator.operand(1), operator.optional(2)
     if not _is_hybrid(operator) or weights.value is None or (bias is not None and bias.value is None):
         return False
-    return _packs(weights) and not weights.parameters.zero_point.any()
+    return _fits_xnnpack(weights) and not weights.parameters.zero_point.any()
 
 
-def _packs(weights: Operand) -> bool:
+def _fits_xnnpack(weights: Operand) -> bool:
     """Whether XNNPACK takes rows of weights: those of 2 bits in fours, with a scale each, those of 4 in pairs."""
     if weights.value is None:
         return False
@@ -262,7 +267,7 @@ def _is_taken_over(operator: QuantizedOperator) -> bool:
         return False
     if operator.output.type == "UINT8":
         return weights.type == "UINT8"
-    return _packs(weights) and not weights.affine.zero_point.any()
+    return _fits_xnnpack(weights) and not weights.affine.zero_point.any()
 
 
 def _fully_connected(operator: QuantizedOperator) -> Kernel:

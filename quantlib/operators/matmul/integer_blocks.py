@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..kernel import Array, Call, Kernel
 
 
-#: Weights that XNNPACK's blocks are multiples of.
+#: Weights that XNNPACK's blocks are multiples of (``XNN_MIN_BLOCKSIZE`` in ``include/xnnpack.h``).
 _VECTOR = 32
 
 
@@ -130,12 +130,17 @@ def is_dynamic_blockwise(operator: QuantizedOperator) -> bool:
     return width % _VECTOR == 0
 
 
+def even_scales(operator: QuantizedOperator) -> Array:
+    """Scales of blocks as XNNPACK keeps them."""
+    return np.asarray(from_bfloat16(to_bfloat16(operator.operand(1).parameters.scale)))
+
+
 def prepare_even(operator: QuantizedOperator) -> Kernel:
     """Make XNNPACK's kernel of float activations and weights with a scale for each block.
 
     It keeps scales as bfloat16 (``src/operators/fully-connected-nc.c`` in google/XNNPACK).
     """
-    scales, options = from_bfloat16(to_bfloat16(operator.operand(1).parameters.scale)), operator.options
+    scales, options = even_scales(operator), operator.options
 
     def run(call: Call) -> Sequence[Array]:
         x, w = call.operand(0), call.operand(1)

@@ -15,6 +15,7 @@ from quantlib.numerics import Affine, round_half_away
 
 from ..integer import IntegerKernel, alike, takes
 from ..integer_table import tabulated
+from ..integer_values import scale_of, zero_point_of
 from ._checks import integers, pairs
 from ._join import concatenate
 from ._space import pad, space_to_batch
@@ -53,9 +54,9 @@ def rescale_uint8(x: Array, before: Affine, after: Affine) -> Array:
     """
     if before == after:
         return x
-    scale = before.scale.flat[0] * (np.float32(1) / after.scale.flat[0])
-    bias = np.float32(-before.zero_point.flat[0]) * scale
-    values = round_half_away(x.astype(np.float32) * scale + bias) + np.float32(after.zero_point.flat[0])
+    scale = scale_of(before) * (np.float32(1) / scale_of(after))
+    bias = np.float32(-zero_point_of(before)) * scale
+    values = round_half_away(x.astype(np.float32) * scale + bias) + np.float32(zero_point_of(after))
     return np.clip(values, 0, 255).astype(np.uint8)
 
 

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from ..kernel import Array, Call, Kernel
 
 #: Bits of the result behind the point.
-_BITS = 7
+BITS = 7
 
 
 def l2_normalize_integers(x: Array, zero_point: int) -> Array:
     """Divide 8-bit integers by the Euclidean norm along the last axis.
+
+    ``tflite/kernels/internal/reference/integer_ops/l2normalization.h``; of UINT8, ``.../l2normalization.h``.
 
     Parameters
     ----------
@@ -49,9 +51,9 @@ def l2_normalize_integers(x: Array, zero_point: int) -> Array:
     squares = np.asarray(np.square(centered).sum(axis=-1, keepdims=True))
     mantissa, shift = inverse_sqrt_multiplier(squares)
     if limits.min == 0:  # this kernel shifts first
-        steps = multiply_by_quantized_multiplier(centered << _BITS, mantissa, shift)
+        steps = multiply_by_quantized_multiplier(centered << BITS, mantissa, shift)
     else:
-        steps = multiply_by_quantized_multiplier(centered, mantissa, shift + _BITS)
+        steps = multiply_by_quantized_multiplier(centered, mantissa, shift + BITS)
     return np.clip(steps.astype(np.int64) + (limits.min + limits.max + 1) // 2, limits.min, limits.max).astype(
         x.dtype
     )

@@ -6,7 +6,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..description import Arithmetic, Description, quantized, shape_of, window
-from ..integer import RUNTIMES
 from ..integer_requantize import activation_range
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ..kernel import Kernel
 
 
-def _pool(formula: str, runtimes: tuple[str, ...]) -> Description:
+def _pool(formula: str) -> Description:
     def describe(operator: QuantizedOperator, shapes: Shapes, make: Callable[[], Kernel | None]) -> Arithmetic | None:
         if not quantized(operator.operand(0), operator.output):
             return None
@@ -27,9 +26,9 @@ def _pool(formula: str, runtimes: tuple[str, ...]) -> Description:
         settings = window(shape_of(shapes, 0)[1:3], kernel, options, dilated=False)
         return Arithmetic(formula, clamp=clamp, settings=settings)
 
-    return Description(describe, runtimes)
+    return Description(describe)
 
 
 KERNELS: Mapping[str, Sequence[Description]] = MappingProxyType(
-    {"AVERAGE_POOL_2D": (_pool("average_pool", ("reference",)),), "MAX_POOL_2D": (_pool("max_pool", RUNTIMES),)}
+    {"AVERAGE_POOL_2D": (_pool("average_pool"),), "MAX_POOL_2D": (_pool("max_pool"),)}
 )

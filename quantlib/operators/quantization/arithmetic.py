@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from quantlib.numerics import PerTensor
 
-from ..description import Arithmetic, Description, requantized
-from .integer import multiplier, requantizer
+from ..description import Arithmetic, Description, fixed, requantized
+from .integer import LANES, float_multiplier, requantizer, requantizer_in_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from quantlib.numerics import Affine
 
     from ..description import Shapes
     from ..integer import QuantizedOperator
@@ -20,13 +22,27 @@ if TYPE_CHECKING:
 
 def _quantize(operator: QuantizedOperator, shapes: Shapes, make: Callable[[], Kernel | None]) -> Arithmetic | None:
     x, after = operator.operand(0), operator.output.parameters
-    if not isinstance(after.granularity, PerTensor):
+    if not isinstance(after.granularity, PerTensor) or make() is None:
         return None
     if x.type == "FLOAT32":
-        return Arithmetic("quantize", clamp=(after.qmin, after.qmax))
+        return _of_floats(operator.runtime, after)
     if x.affine is None:
         return None
-    return requantized("requantize", multiplier(x.affine, after), requantizer(x.affine, after))
+    if operator.runtime == "xnnpack":
+        output = fixed("output", float_multiplier(x.affine, after), "bits8")
+        return Arithmetic("requantize", (output,), (after.qmin, after.qmax))
+    bytes_alone = {x.type, operator.output.type} <= {"INT8", "UINT8"}
+    vectors = operator.runtime == "builtin" and bytes_alone
+    return requantized("requantize", (requantizer_in_vectors if vectors else requantizer)(x.affine, after))
+
+
+def _of_floats(runtime: str, after: Affine) -> Arithmetic:
+    clamp = (after.qmin, after.qmax)
+    if runtime == "xnnpack":
+        return Arithmetic("quantize_even", clamp=clamp)
+    if runtime == "builtin" and after.type.name in ("INT8", "UINT8", "INT16"):
+        return Arithmetic("quantize_vectors", clamp=clamp, settings={"lanes": LANES})
+    return Arithmetic("quantize", clamp=clamp)
 
 
 def _dequantize(operator: QuantizedOperator, shapes: Shapes, make: Callable[[], Kernel | None]) -> Arithmetic | None:

@@ -11,9 +11,10 @@ from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine, as_channels, dequantize, parameter_shape, round_half_away
 
 from ..integer import IntegerKernel, per_tensor
-from ..integer_requantize import fixed_point, in_vectors
+from ..integer_requantize import fixed_point
 from ..integer_table import tabulated
 from ..integer_values import less_zero_point, scale_of, stored
+from ..integer_vectors import in_vectors
 from ..integer_xnnpack import of_bytes, times_256, xnnpack
 
 if TYPE_CHECKING:
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 
     from ..integer import QuantizedOperator
     from ..integer_requantize import Requantizer
+    from ..integer_vectors import InVectors
     from ..kernel import Array, Call, Kernel
 
 _NARROW = ("INT8", "UINT8", "INT16")
 _FLOATS = ("FLOAT32",)
-#: Floats that LiteRT's vectors take at a time.
-_LANES = 8
+#: Floats that vectors of LiteRT's optimized kernel take at a time (``AffineQuantize`` in
+#: tflite/kernels/internal/optimized/optimized_ops.h).
+LANES = 8
+#: Bytes (``Requantize``, ibid.).
+_BYTE_LANES = 16
 #: Types between which LiteRT requantizes, from and to.
 _PAIRS = frozenset(
     {(a, b) for a in ("INT8", "UINT8") for b in _NARROW}
@@ -114,24 +119,8 @@ def quantize_in_vectors(x: Array, affine: Affine) -> Array:
     """Quantize as LiteRT's optimized kernel does: eight values at a time half to even, what remains half away.
 
     The first are multiplied by ``1 / scale`` in float32, the others divided in float64 (``AffineQuantize`` in
-    ``tflite/kernels/internal/optimized/optimized_ops.h``).
-
-    Parameters
-    ----------
-    x : ndarray
-        float32, any shape.
-    affine : Affine
-        One scale, INT8, UINT8 or INT16.
-
-    Returns
-    -------
-    ndarray
-        Of the storage dtype of `affine`, shape of `x`. Values beyond the type's range saturate.
-
-    Raises
-    ------
-    InvalidValue
-        If `x` has a NaN.
+    ``tflite/kernels/internal/optimized/optimized_ops.h``). Parameters, result and errors are those of
+    `quantize_even`, also for INT16.
 
     Examples
     --------
@@ -139,7 +128,7 @@ def quantize_in_vectors(x: Array, affine: Affine) -> Array:
     array([0, 0, 0, 0, 0, 0, 0, 0, 1], dtype=int8)
     """
     scale, flat = np.float64(scale_of(affine)), x.reshape(-1)
-    whole = flat.size - flat.size % _LANES
+    whole = flat.size - flat.size % LANES
     steps = np.empty(flat.size)
     steps[:whole] = np.rint(flat[:whole] * np.float32(1 / scale))
     steps[whole:] = round_half_away(flat[whole:] / scale)
@@ -162,7 +151,7 @@ def requantize_xnnpack(x: Array, before: Affine, after: Affine) -> Array:
     >>> requantize_xnnpack(np.array([3, 4, 5], np.int8), Affine("INT8", 0.25, 3), Affine("INT8", 0.5))
     array([0, 1, 1], dtype=int8)
     """
-    return stored(times_256(less_zero_point(x, before), scale_of(before) / scale_of(after)), after)
+    return stored(times_256(less_zero_point(x, before), float_multiplier(before, after)), after)
 
 
 def multiplier(before: Affine, after: Affine) -> np.float64:
@@ -170,13 +159,26 @@ def multiplier(before: Affine, after: Affine) -> np.float64:
     return np.float64(np.float64(scale_of(before)) / np.float64(scale_of(after)))
 
 
+def float_multiplier(before: Affine, after: Affine) -> np.float32:
+    """The same in float32, as XNNPACK has it."""
+    return np.float32(scale_of(before) / scale_of(after))
+
+
 def requantizer(before: Affine, after: Affine) -> Requantizer:
     """From integers less their zero point to those of another scale."""
     return fixed_point(multiplier(before, after), after)
 
 
+def requantizer_in_vectors(before: Affine, after: Affine) -> InVectors:
+    """The same for bytes to bytes as LiteRT's optimized kernel does, by vectors."""
+    upward, double = (fixed_point(multiplier(before, after), after, rounding=r) for r in ("upward", "double"))
+    return in_vectors(upward, double, _BYTE_LANES, flat=True)
+
+
 def requantize_integers(x: Array, before: Affine, after: Affine) -> Array:
     """Integers of one scale to those of another, by a fixed-point multiplier ``before / after``.
+
+    ``tflite/kernels/internal/reference/requantize.h``.
 
     Parameters
     ----------
@@ -252,8 +254,7 @@ def _quantize_in_vectors(operator: QuantizedOperator) -> Kernel:
     if x.type in _FLOATS:
         return _elementwise(lambda values: quantize_in_vectors(values, after))
     (before,) = per_tensor(x)
-    upward, double = (fixed_point(multiplier(before, after), after, rounding=r) for r in ("upward", "double"))
-    requantize = in_vectors(upward, double, 16, flat=True)
+    requantize = requantizer_in_vectors(before, after)
     return _elementwise(lambda values: requantize(less_zero_point(values, before)))
 
 

@@ -85,16 +85,20 @@ def svdf_integers(
     return np.clip(out, -128, 127).astype(np.int8)
 
 
-def _svdf(operator: QuantizedOperator) -> Kernel:
+def svdf_multipliers(operator: QuantizedOperator) -> tuple[np.float64, np.float64]:
+    """Real multipliers from sums over features to the state, and from sums over time to the output."""
     x, feature, time, state = (operator.operand(i) for i in (0, 1, 2, 4))
-    output, options = operator.output, operator.options
+    last = state.scale * time.scale / operator.output.scale
+    return np.float64(x.scale * feature.scale / state.scale), np.float64(last)
+
+
+def _svdf(operator: QuantizedOperator) -> Kernel:
+    options = operator.options
     if options.fused_activation_function != 1:
         raise InvalidValue("a fused activation other than RELU; the integer kernel has that alone")
-    multipliers = (
-        quantize_multiplier(np.float64(x.scale * feature.scale / state.scale)),
-        quantize_multiplier(np.float64(state.scale * time.scale / output.scale)),
-    )
-    points = x.zero_point, output.zero_point
+    first, second = svdf_multipliers(operator)
+    multipliers = quantize_multiplier(first), quantize_multiplier(second)
+    points = operator.operand(0).zero_point, operator.output.zero_point
 
     def run(call: Call) -> Sequence[Array]:
         given = (call.operand(0), call.operand(1), call.operand(2), call.optional(3), call.operand(4))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..kernel import Array, Call, Kernel
 
 #: Products that LiteRT scales at a time, see `_peephole`.
-_VECTOR = 16
+LANES = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,7 +210,7 @@ def _peephole(seen: Product, values: Array, cell: Array) -> Array:
     if right:
         high = multiply_by_quantized_multiplier(products, seen.mantissa, 0).astype(np.int64)
         upwards = (high + (1 << (right - 1))) >> right
-        scaled = np.where(np.arange(count) < count - count % _VECTOR, upwards, scaled)
+        scaled = np.where(np.arange(count) < count - count % LANES, upwards, scaled)
     return np.asarray(np.clip(values + scaled, -32768, 32767))
 
 
@@ -220,9 +220,7 @@ def _narrow(x: Array) -> Array:
 
 def prepare_lstm(operator: QuantizedOperator) -> Kernel:
     """Make the kernel of LSTM or UNIDIRECTIONAL_SEQUENCE_LSTM (``PopulateQuantizedLstmParams8x8_16``)."""
-    lstm = _constants(operator)
-    sequence = operator.options.kind == "UnidirectionalSequenceLSTMOptions"
-    ordered = not sequence or operator.options.time_major
+    lstm, ordered = lstm_constants(operator), is_ordered(operator)
 
     def run(call: Call) -> Sequence[Array]:
         x = call.operand(0)
@@ -231,6 +229,12 @@ def prepare_lstm(operator: QuantizedOperator) -> Kernel:
         return (out[0] if x.ndim == 2 else out if ordered else np.ascontiguousarray(out.swapaxes(0, 1)),)
 
     return run
+
+
+def is_ordered(operator: QuantizedOperator) -> bool:
+    """Whether the steps of a sequence are its first axis, not those of the batch."""
+    sequence = operator.options.kind == "UnidirectionalSequenceLSTMOptions"
+    return bool(not sequence or operator.options.time_major)
 
 
 def is_integer_lstm(operator: QuantizedOperator) -> bool:
@@ -247,7 +251,14 @@ def is_integer_lstm(operator: QuantizedOperator) -> bool:
     return constant and needed and typed and scaled and operator.output.type == "INT8"
 
 
-def _constants(operator: QuantizedOperator) -> IntegerLstm:
+def lstm_constants(operator: QuantizedOperator) -> IntegerLstm:
+    """What the kernel of LSTM or UNIDIRECTIONAL_SEQUENCE_LSTM is made of.
+
+    Raises
+    ------
+    InvalidValue
+        If a scale isn't one that the kernel takes, or something is left out.
+    """
     x, state, cell = operator.operand(0), operator.operand(18), operator.operand(19)
     exponent = exponent_of(cell.scale)
     if exponent is None or not 0 <= 15 + exponent <= MOST_BITS:

@@ -112,12 +112,22 @@ def sum_xnnpack(
     count = math.prod(x.shape[axis] for axis in over)
     if not x.size or not over:
         raise InvalidValue(f"a sum of {x.shape} over axes {over}: one or more of both are required")
-    scale = scale_of(before) / scale_of(after)
-    if average:
-        scale = np.float32(scale * (np.float32(1) / np.float32(count)))
-    point = np.float32(np.float32(zero_point_of(after)) - np.float32(count * zero_point_of(before)) * scale)
+    scale, point = xnnpack_scale(before, after, count, average=average)
     sums = np.sum(x, axis=over, dtype=np.int32, keepdims=keep_dims).astype(np.float32)
     return np.asarray(np.clip(np.rint(sums * scale + point), after.qmin, after.qmax).astype(after.type.storage))
+
+
+def xnnpack_scale(before: Affine, after: Affine, count: int, *, average: bool) -> tuple[np.float32, np.float32]:
+    """Scale of a sum, and what is added to it before it is rounded, see `sum_xnnpack`."""
+    scale = np.float32(scale_of(before) / scale_of(after))
+    if average:
+        scale = np.float32(scale * (np.float32(1) / np.float32(count)))
+    return scale, np.float32(np.float32(zero_point_of(after)) - np.float32(count * zero_point_of(before)) * scale)
+
+
+def product_multiplier(before: Affine, after: Affine, count: int) -> np.float64:
+    """Real multiplier of each step of a product of `count` values."""
+    return np.float64(np.float64(scale_of(before)) / np.float64(scale_of(after)) ** (1 / count))
 
 
 def product_integers(
@@ -160,8 +170,7 @@ def product_integers(
     count = math.prod(x.shape[axis] for axis in over)
     if not x.size:
         raise InvalidValue(f"REDUCE_PROD of {x.shape}: quantized values, one or more, are required")
-    real = np.float64(scale_of(before)) / np.float64(scale_of(after)) ** (1 / count)
-    mantissa, shift = quantize_multiplier(real)
+    mantissa, shift = quantize_multiplier(product_multiplier(before, after, count))
     rows = less_zero_point(x.transpose(*kept, *over).reshape(-1, count), before)
     product = rows[:, 0]
     for i in range(1, count):
@@ -193,7 +202,7 @@ def _prepare(average: bool) -> Callable[[QuantizedOperator], Kernel]:
             x, axes, keep = call.operand(0), axes_in(call), call.options.keep_dims
             if operator.runtime == "builtin" and not average and x.size:
                 return (sum_in_floats(x, axes, before, after, keep_dims=keep),)
-            if operator.runtime == "builtin" and keep and x.dtype.itemsize == 1 and _are_pixels(x, axes):
+            if operator.runtime == "builtin" and keep and x.dtype.itemsize == 1 and are_pixels(x.shape, axes):
                 return (mean_over_pixels(x, before, after),)
             return (add(x, axes, before, after, keep_dims=keep, average=average),)
 
@@ -202,9 +211,9 @@ def _prepare(average: bool) -> Callable[[QuantizedOperator], Kernel]:
     return prepare
 
 
-def _are_pixels(x: Array, axes: Iterable[int]) -> bool:
+def are_pixels(shape: tuple[int, ...], axes: Iterable[int]) -> bool:
     """Whether axes are height and width of images."""
-    return x.ndim == 4 and x.size > 0 and sorted(axes_of(axes, x.ndim)) == [1, 2]
+    return len(shape) == 4 and 0 not in shape and sorted(axes_of(axes, 4)) == [1, 2]
 
 
 def _is_taken_over(operator: QuantizedOperator) -> bool:

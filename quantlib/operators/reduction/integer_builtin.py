@@ -10,8 +10,9 @@ import numpy as np
 from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine, round_half_away
 
-from ..integer_requantize import Requantizer, fixed_point, in_vectors
+from ..integer_requantize import Requantizer, fixed_point
 from ..integer_values import scale_of, stored, zero_point_of
+from ..integer_vectors import InVectors, in_vectors
 from .floating_axes import axes_of
 
 if TYPE_CHECKING:
@@ -27,23 +28,8 @@ def sum_in_floats(x: Array, axes: Iterable[int], before: Affine, after: Affine, 
     """Sum of quantized values, scaled in float32 and rounded half away from zero.
 
     ``half_away(sum * scale - count * zero_point_in * scale) + zero_point`` with ``scale = s_in / s_out``
-    (``QuantizedMeanOrSum`` in ``tflite/kernels/internal/optimized/reduce.h``).
-
-    Parameters
-    ----------
-    x : ndarray
-        int8, uint8 or int16, any shape.
-    axes : iterable of int
-        See `axes_of`.
-    before, after : Affine
-        Of `x` and of the result; one scale each.
-    keep_dims : bool
-        Keep reduced axes, with one element.
-
-    Returns
-    -------
-    ndarray
-        Of the storage dtype of `after`.
+    (``QuantizedMeanOrSum`` in ``tflite/kernels/internal/optimized/reduce.h``). Parameters and result are those of
+    `sum_integers`.
 
     Raises
     ------
@@ -59,10 +45,15 @@ def sum_in_floats(x: Array, axes: Iterable[int], before: Affine, after: Affine, 
     if not x.size:
         raise InvalidValue(f"SUM of {x.shape}: quantized values, one or more, are required")
     count = math.prod(x.shape[axis] for axis in over)
-    scale = scale_of(before) / scale_of(after)
-    bias = np.float32(-zero_point_of(before)) * scale * np.float32(count)
+    scale, bias = sum_scale(before, after, count)
     sums = np.sum(x, axis=over, dtype=np.int32, keepdims=keep_dims).astype(np.float32)
     return stored(round_half_away(sums * scale + bias), after)
+
+
+def sum_scale(before: Affine, after: Affine, count: int) -> tuple[np.float32, np.float32]:
+    """Scale of a sum, and what is added to it before it is rounded, see `sum_in_floats`."""
+    scale = np.float32(scale_of(before) / scale_of(after))
+    return scale, np.float32(np.float32(-zero_point_of(before)) * scale * np.float32(count))
 
 
 def mean_over_pixels(x: Array, before: Affine, after: Affine) -> Array:
@@ -97,10 +88,16 @@ def mean_over_pixels(x: Array, before: Affine, after: Affine) -> Array:
     """
     if not x.size:
         raise InvalidValue(f"MEAN of {x.shape}: quantized values, one or more, are required")
+    requantize = pixels_requantizer(before, after, x.shape[1] * x.shape[2])
+    return requantize(np.asarray(np.sum(x, axis=(1, 2), dtype=np.int64, keepdims=True)))
+
+
+def pixels_requantizer(before: Affine, after: Affine, count: int) -> InVectors:
+    """From sums over `count` pixels to their mean, see `mean_over_pixels`."""
     scale, target = scale_of(before), scale_of(after)
-    real = scale / (np.float32(x.shape[1] * x.shape[2]) * target)
+    real = scale / (np.float32(count) * target)
     offset = np.float32(zero_point_of(before)) * scale / target
     point = zero_point_of(after) - int(offset + np.float32(0.5 if offset > 0 else -0.5))
     parts = [fixed_point(real, after, rounding=rounding) for rounding in ("upward", "double")]
     upward, double = (Requantizer(p.scaled, p.parameters, point, p.low, p.high, p.dtype) for p in parts)
-    return in_vectors(upward, double, _LANES)(np.asarray(np.sum(x, axis=(1, 2), dtype=np.int64, keepdims=True)))
+    return in_vectors(upward, double, _LANES)

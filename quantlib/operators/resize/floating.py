@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..kernel import Array, Call, Kernel
 
 # Fraction bits of integer positions.
-_BITS = 10
-_ONE = 1 << _BITS
+BITS = 10
+_ONE = 1 << BITS
 
 
 def check_resizing(x: Array, size: Sequence[int]) -> None:
@@ -37,7 +37,7 @@ def _scale(length: int, size: int, align_corners: bool) -> np.float32:
     return np.float32(length) / np.float32(size)
 
 
-def _between(length: int, size: int, align_corners: bool, half_pixel_centers: bool) -> tuple[Array, Array, Array]:
+def between(length: int, size: int, align_corners: bool, half_pixel_centers: bool) -> tuple[Array, Array, Array]:
     """Lower and upper neighbour of each result, and the way from one to the other in float32."""
     places = np.arange(size, dtype=np.float32)
     scale = _scale(length, size, align_corners)
@@ -48,7 +48,7 @@ def _between(length: int, size: int, align_corners: bool, half_pixel_centers: bo
     return lower, upper, positions - lower.astype(np.float32)
 
 
-def _between_integers(
+def between_integers(
     length: int, size: int, align_corners: bool, half_pixel_centers: bool
 ) -> tuple[Array, Array, Array]:
     """The same in 1/1024 of an element, int64."""
@@ -104,7 +104,7 @@ def resize_bilinear_by_weights(
     if align_corners and half_pixel_centers:
         raise InvalidValue("align_corners with half_pixel_centers: only one of them is possible")
     (top, bottom, down), (left, right, along) = (
-        _between(n, m, align_corners, half_pixel_centers) for n, m in zip(x.shape[1:3], size, strict=True)
+        between(n, m, align_corners, half_pixel_centers) for n, m in zip(x.shape[1:3], size, strict=True)
     )
     down, along, floats = down.reshape(-1, 1, 1), along.reshape(-1, 1), x.astype(np.float32)
     total: Array = np.zeros((), np.float32)
@@ -153,15 +153,15 @@ def resize_bilinear(
     if x.dtype.name not in ("float32", "uint8", "int8", "int16"):
         raise InvalidValue(f"bilinear interpolation of {x.dtype}: float32, uint8, int8 or int16 is required")
     signed = x.dtype.kind == "i"
-    find = _between_integers if signed else _between
+    find = between_integers if signed else between
     rows, columns = (find(n, m, align_corners, half_pixel_centers) for n, m in zip(x.shape[1:3], size, strict=True))
     if x.dtype.kind == "f":
         return _mix(_mix(x, 1, rows, 1), 2, columns, 1)
     if not signed:
         return _four_terms(x.astype(np.float32), rows, columns).astype(x.dtype)
     sums = _mix(_mix(x.astype(np.int64), 1, rows, _ONE), 2, columns, _ONE)
-    half = 1 << (2 * _BITS - 1)
-    rounded: Array = np.sign(sums) * ((np.abs(sums) + half) >> (2 * _BITS))
+    half = 1 << (2 * BITS - 1)
+    rounded: Array = np.sign(sums) * ((np.abs(sums) + half) >> (2 * BITS))
     return rounded.astype(x.dtype)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..kernel import Array, Kernel
 
 # Fraction bits of XNNPACK's weights.
-_BITS = 11
+BITS = 11
 
 
 def resize_bilinear_xnnpack(
@@ -56,19 +56,19 @@ def resize_bilinear_xnnpack(
     """
     check_resizing(x, size)
     half = half_pixel_centers and not align_corners
-    top, bottom, down = _between(x.shape[1], size[0], align_corners, half)
-    left, right, along = _between(x.shape[2], size[1], align_corners, half)
+    top, bottom, down = between(x.shape[1], size[0], align_corners, half)
+    left, right, along = between(x.shape[2], size[1], align_corners, half)
     wide, along, down = x.astype(np.int32), along.reshape(-1, 1), down.reshape(-1, 1, 1)
     rows = [np.take(wide, place, axis=1) for place in (top, bottom)]
     upper, lower = (
-        (np.take(row, left, axis=2) << _BITS) + (np.take(row, right, axis=2) - np.take(row, left, axis=2)) * along
+        (np.take(row, left, axis=2) << BITS) + (np.take(row, right, axis=2) - np.take(row, left, axis=2)) * along
         for row in rows
     )
-    sums = (upper << _BITS) + (lower - upper) * down
-    return np.asarray(((sums + (1 << (2 * _BITS - 1))) >> (2 * _BITS)).astype(x.dtype))
+    sums = (upper << BITS) + (lower - upper) * down
+    return np.asarray(((sums + (1 << (2 * BITS - 1))) >> (2 * BITS)).astype(x.dtype))
 
 
-def _between(length: int, size: int, align_corners: bool, half_pixel_centers: bool) -> tuple[Array, Array, Array]:
+def between(length: int, size: int, align_corners: bool, half_pixel_centers: bool) -> tuple[Array, Array, Array]:
     """Lower and upper neighbour of each result, and the weight of the upper one."""
     less = int(align_corners and size != 1)
     scale = np.float32(length - less) / np.float32(size - less)
@@ -77,7 +77,7 @@ def _between(length: int, size: int, align_corners: bool, half_pixel_centers: bo
         positions += np.float32(0.5) * scale - np.float32(0.5)
     positions = np.clip(positions, 0, np.float32(length - 1))
     lower = positions.astype(np.int64)
-    weights = np.rint((positions - lower.astype(np.float32)) * np.float32(1 << _BITS)).astype(np.int32)
+    weights = np.rint((positions - lower.astype(np.float32)) * np.float32(1 << BITS)).astype(np.int32)
     return lower, np.minimum(lower + 1, length - 1), weights
 
 

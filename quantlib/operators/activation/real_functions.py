@@ -1,7 +1,7 @@
 """Functions of real numbers that kernels fill their tables with: from float32 to float32, element by element.
 
-Powers are taken in float64 and rounded to float32, which is what the functions of C of float32 give but for rare last
-bits.
+Transcendental functions are taken in float64 and rounded to float32: NumPy's of float32 err by more than those of the
+C library, which the kernels call.
 """
 
 from __future__ import annotations
