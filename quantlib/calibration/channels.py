@@ -20,6 +20,7 @@ from ._sums import HEADROOM
 _ROW = 512
 #: Rows that are added in float32 before float64 goes on: the error stays below 2**-24 times as many.
 _ROWS = 256
+_ONES = np.ones(_ROWS, np.float32)
 #: Arrays whose sums wait to be added exactly: many at once cost little more than one.
 _WAITING = 32
 
@@ -76,13 +77,12 @@ class Channels:
         """
         grouped = as_channels(x, PerAxis(self.axis))
         outer, channels, inner = grouped.shape
-        count, found = np.full(channels, outer * inner, np.int64), _sums(grouped)
+        found = _sums(grouped)
         if np.isfinite(found).all():
-            return self.merge(Channels(self.axis, count, Sums.none(), (found,)))
+            return self._joined(np.full(channels, outer * inner, np.int64), Sums.none(), (found,))
         finite = np.isfinite(grouped)
         count = np.count_nonzero(finite, axis=(0, 2)).astype(np.int64)
-        sums = _finite_sums(np.where(finite, grouped, grouped.dtype.type(0)))
-        return self.merge(Channels(self.axis, count, sums))
+        return self._joined(count, _finite_sums(np.where(finite, grouped, grouped.dtype.type(0))), ())
 
     def merge(self, other: Channels) -> Channels:
         """Return what is known from both.
@@ -94,16 +94,20 @@ class Channels:
         """
         if self.axis != other.axis:
             raise InvalidValue(f"channels along axis {self.axis} and axis {other.axis}; observe both along one axis")
-        if not (self.count.size and other.count.size):
-            return self if self.count.size else other
-        if self.count.size != other.count.size:
-            raise InvalidValue(
-                f"{self.count.size} and {other.count.size} channels along axis {self.axis}; "
-                "a tensor must have as many each time"
-            )
-        count, waiting = self.count + other.count, (*self.waiting, *other.waiting)
-        both = Channels(self.axis, count, self.sums.plus(other.sums), waiting)
-        return both if len(waiting) < _WAITING else both.settled()
+        return self._joined(other.count, other.sums, other.waiting) if other.count.size else self
+
+    def _joined(self, count: NDArray[np.int64], sums: Sums, waiting: tuple[NDArray[np.float64], ...]) -> Channels:
+        """What is known with more values."""
+        if self.count.size:
+            if self.count.size != count.size:
+                raise InvalidValue(
+                    f"{self.count.size} and {count.size} channels along axis {self.axis}; "
+                    "a tensor must have as many each time"
+                )
+            count = self.count + count
+        count.flags.writeable = False  # nobody else has it, so it needn't be copied
+        both = Channels(self.axis, count, self.sums.plus(sums), self.waiting + waiting)
+        return both if len(both.waiting) < _WAITING else both.settled()
 
     def settled(self) -> Channels:
         """The same in its one form, with nothing waiting."""
@@ -135,10 +139,9 @@ def _sums(grouped: NDArray[Any]) -> NDArray[np.float64]:
     several = min(_ROW // max(channels, 1), outer)
     with np.errstate(over="ignore", invalid="ignore"):
         if inner != 1 or several < 2:
-            parts = [_reduced(grouped)]
-        else:  # rows of several times all channels, and a rest
-            whole = outer // several * several
-            parts = [_reduced(grouped[:whole].reshape(-1, several * channels, 1)), _reduced(grouped[whole:])]
+            return _reduced(grouped)
+        whole = outer // several * several  # rows of several times all channels, and a rest
+        parts = [_reduced(grouped[:whole].reshape(-1, several * channels, 1)), _reduced(grouped[whole:])]
         sums: NDArray[np.float64] = np.concatenate([p.reshape(-1, channels) for p in parts]).sum(axis=0)
         return sums
 
@@ -155,8 +158,10 @@ def _finite_sums(grouped: NDArray[Any]) -> Sums:
 def _reduced(grouped: NDArray[Any]) -> NDArray[np.float64]:
     """Sums over the first axis and the last: float32 rows by BLAS, all others in float64."""
     if grouped.shape[2] == 1 and grouped.dtype == np.float32:
-        rows, ones = grouped[:, :, 0], np.ones(min(_ROWS, len(grouped)), np.float32)
-        pieces = (ones[: len(rows) - s] @ rows[s : s + _ROWS] for s in range(0, max(len(rows), 1), _ROWS))
+        rows = grouped[:, :, 0]
+        if len(rows) <= _ROWS:
+            return np.asarray(_ONES[: len(rows)] @ rows, np.float64)
+        pieces = (_ONES[: len(rows) - s] @ rows[s : s + _ROWS] for s in range(0, len(rows), _ROWS))
     else:  # in pieces that stay in the cache
         step = max(BLOCK // max(grouped[:1].size, 1), 1)
         starts = range(0, max(len(grouped), 1), step)
