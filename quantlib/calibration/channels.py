@@ -75,7 +75,8 @@ class Channels:
         InvalidValue
             If the array has no such axis, or another number of channels.
         """
-        grouped = as_channels(x, PerAxis(self.axis))
+        # in one layout, since the order of float32 additions depends on it
+        grouped = as_channels(np.ascontiguousarray(x), PerAxis(self.axis))
         outer, channels, inner = grouped.shape
         found = _sums(grouped)
         if np.isfinite(found).all():

@@ -36,10 +36,12 @@ array([[  50, -127,    0],
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from quantlib.doors import late
+
 from .affine import Affine
 from .balance import quantize_balanced
-from .clustering import Clusters, cluster_values
-from .clustering_integers import cluster_integers
 from .fakequant import fake_quantize_nudged, nudged_range
 from .fixedpoint import (
     MultiplierRounding,
@@ -57,13 +59,17 @@ from .mapping import dequantize, fake_quantize, quantize
 from .metrics import cosine, max_error_in_steps, mse, sqnr_db
 from .packing import pack, unpack
 from .parameters import affine_from_range
-from .products import product_scales
-from .pruning import Cutoff, Scores, cutoffs, magnitude_mask, magnitudes, pattern_mask, zeros_of
 from .ranges import absmax, mse_range, weight_range
-from .refit import Equations, Gram, Refitted, refit_rows, saliencies
 from .retyped import retyped
 from .rounding import ROUNDINGS, Rounding, round_half_away, round_half_even
 from .types import ELEMENT_TYPES, ElementType, element_type
+
+if TYPE_CHECKING:
+    from .clustering import Clusters, cluster_values
+    from .clustering_integers import cluster_integers
+    from .products import product_scales
+    from .pruning import Cutoff, Scores, cutoffs, magnitude_mask, magnitudes, pattern_mask, zeros_of
+    from .refit import Equations, Gram, Refitted, refit_rows, saliencies
 
 __all__ = [
     "ELEMENT_TYPES",
@@ -129,3 +135,15 @@ __all__ = [
     "weight_range",
     "zeros_of",
 ]
+
+#: What edits of finished models need, and quantizing doesn't.
+__getattr__ = late(
+    __name__,
+    {
+        "clustering": ("Clusters", "cluster_values"),
+        "clustering_integers": ("cluster_integers",),
+        "products": ("product_scales",),
+        "pruning": ("Cutoff", "Scores", "cutoffs", "magnitude_mask", "magnitudes", "pattern_mask", "zeros_of"),
+        "refit": ("Equations", "Gram", "Refitted", "refit_rows", "saliencies"),
+    },
+)

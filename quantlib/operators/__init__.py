@@ -8,18 +8,20 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from quantlib.doors import late
 from quantlib.errors import InvalidValue
 
-from .description import VERIFIED_WITH, Arithmetic, Multiplier, Shapes
-from .integer import RUNTIMES, IntegerKernel, Operand, QuantizedOperator
 from .kernel import Call, Kernel
 from .row import ALL_TYPES, FIXED, NONE, OWN, SAME, Integer, OperatorRow, Recurrent, Weight
 from .versions import Signature, accepted_versions, maximum_version, minimum_runtime, operator_version
-from .windows import patches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from .description import VERIFIED_WITH, Arithmetic, Multiplier, Shapes
+    from .integer import RUNTIMES, IntegerKernel, Operand, QuantizedOperator
+    from .windows import patches
 
 __all__ = [
     "ALL_TYPES",
@@ -190,3 +192,14 @@ def _kernels(name: str, kind: str) -> Mapping[str, Any]:
         return {}
     found: Mapping[str, Any] = module.KERNELS
     return found
+
+
+#: What running integers needs, and planning doesn't.
+__getattr__ = late(
+    __name__,
+    {
+        "description": ("VERIFIED_WITH", "Arithmetic", "Multiplier", "Shapes"),
+        "integer": ("RUNTIMES", "IntegerKernel", "Operand", "QuantizedOperator"),
+        "windows": ("patches",),
+    },
+)

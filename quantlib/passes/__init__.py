@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from quantlib.doors import late
 from quantlib.recipes import Plan
 from quantlib.tflite import Model
 
 from .edited import Edited, Line, deflated_size
 from .integer import apply_integer
-from .readings import Reading, readings
 from .weights import apply_weights
 
 if TYPE_CHECKING:
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from .dequantizing import dequantize
     from .pruning import prune
     from .pruning_channels import prune_channels
+    from .reading import Reading, readings
     from .retyping import retype
     from .tidying import tidy
 
@@ -40,15 +39,17 @@ __all__ = [
 ]
 
 #: Edits that quantizing doesn't need, and the file of each: imported when first used.
-_LATER: Mapping[str, str] = MappingProxyType(
+__getattr__ = late(
+    __name__,
     {
-        "cluster": "clustering",
-        "prune": "pruning",
-        "prune_channels": "pruning_channels",
-        "dequantize": "dequantizing",
-        "retype": "retyping",
-        "tidy": "tidying",
-    }
+        "clustering": ("cluster",),
+        "pruning": ("prune",),
+        "pruning_channels": ("prune_channels",),
+        "dequantizing": ("dequantize",),
+        "retyping": ("retype",),
+        "tidying": ("tidy",),
+        "reading": ("Reading", "readings"),
+    },
 )
 
 
@@ -71,11 +72,3 @@ def apply_plan(model: Model, plan: Plan) -> Model:
         If the plan doesn't fit the model, or a weight isn't finite.
     """
     return (apply_integer if plan.recipe.activations else apply_weights)(model, plan)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)

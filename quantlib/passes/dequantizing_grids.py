@@ -32,7 +32,10 @@ def range_table(
 def ranges_of(affine: Affine) -> Table:
     """Table that notes, beside floats, the integers that they were."""
     found, kind = Quantization.of(affine), affine.type
-    lo, hi = (found.scale * (int(edge or 0) - found.zero_point).astype(np.float32) for edge in (kind.min, kind.max))
+    with np.errstate(over="ignore"):  # a scale near the end of float32
+        lo, hi = (
+            found.scale * (int(edge or 0) - found.zero_point).astype(np.float32) for edge in (kind.min, kind.max)
+        )
     axis = found.quantized_dimension if found.scale.size > 1 else None
     return range_table(lo, hi, found.scale, found.zero_point, axis)
 

@@ -16,7 +16,7 @@ from .pruning_fit import FittedJob, fitted
 from .pruning_job import PruneJob, Tally, ranked
 from .pruning_options import PruneOptions
 from .pruning_store import PrunedStore, SparseForm
-from .readings import reading_of
+from .reading import reading_of
 from .selected import Selected, Texts
 from .weight_sites import WeightSite, outer_layers, weight_sites
 

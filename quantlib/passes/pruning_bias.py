@@ -9,7 +9,7 @@ from quantlib.calibration import Statistics
 from quantlib.tflite import Draft
 
 from .pruning_job import PruneJob
-from .readings import Reading, bias_of
+from .reading import Reading, bias_of
 from .versions import raise_version
 from .weight_sites import WeightSite, real_elements
 

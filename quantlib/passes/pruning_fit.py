@@ -27,7 +27,7 @@ from quantlib.tflite import Data, Inline
 
 from .pruning_job import Tally
 from .pruning_options import PruneOptions
-from .readings import Reading, bias_of, reading_of
+from .reading import Reading, bias_of, reading_of
 from .weight_sites import WeightSite, real_elements
 
 #: Steps in which weights go, each refitted before the next is ranked.

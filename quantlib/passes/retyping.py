@@ -129,7 +129,10 @@ def _with_shapes(
         wanted = {t: shape for t, shape in wanted.items() if shape != was[t].shape}
         if wanted:
             resized = Resized(model, key, wanted)
-            model = resized.done()
+            try:
+                model = resized.done()
+            except MemoryError:
+                raise InvalidValue(f"shapes {sorted(wanted.values())}: too little memory to try the model") from None
             lines.done += [
                 Line(f"input {was[t].name}", f"{list(was[t].shape)} -> {list(s)}") for t, s in wanted.items()
             ]

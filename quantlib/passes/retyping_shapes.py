@@ -73,6 +73,12 @@ class Resized:
         self.g = self.interface.subgraph
         self.was = {port.index: port.shape for port in self.interface.inputs}
         self.stored = {t: Tensor(model, self.g, t).shape for t in self.was}
+        for t, shape in self.stored.items():
+            if len(shape) != len(self.was[t]):
+                where = Tensor(model, self.g, t)
+                raise InvalidValue(
+                    f"{where}: shape {list(shape)} and shape_signature {list(self.was[t])} differ in rank"
+                )
         self.wanted = {**self.was, **wanted}
         self.batch = {t for t, shape in wanted.items() if shape and shape[0] != self.was[t][0]}
         self.only_batch = all(shape[1:] == self.was[t][1:] for t, shape in self.wanted.items())
@@ -222,7 +228,7 @@ class Resized:
         try:
             fed = {p.name: _values(p.type, shapes[p.index], i) for i, p in enumerate(self.interface.inputs)}
             outputs = NumpyRunner(draft.done(), self.key).run(fed, tap=tap)
-        except (QuantlibError, MemoryError) as error:
+        except QuantlibError as error:
             raise InvalidValue(f"with {given} the model can't be run: {error}") from None
         return _Trial(fed, found, outputs)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from quantlib.doors import late
+
 from .data import Data, Deferred, Inline, Slice
 from .edit import Draft, GraphDraft, quantization_table
 from .flexbuffer import decode_flexbuffer
@@ -13,11 +17,13 @@ from .read import read
 from .schema import builtin_operators, enum_names, table_names, tensor_type_code, tensor_types
 from .source import Source
 from .sparsity import densify
-from .sparsity_encode import SparseLayout, sparse_size, sparsify, sparsify_data, stored_counts
 from .table import Table
 from .tensor import Quantization, Tensor, values_of
-from .unused import Unused, called_subgraphs, without_unused
 from .writer import file_pieces
+
+if TYPE_CHECKING:
+    from .sparsity_encode import SparseLayout, sparse_size, sparsify, sparsify_data, stored_counts
+    from .unused import Unused, called_subgraphs, without_unused
 
 __all__ = [
     "INLINE_LIMIT",
@@ -57,3 +63,12 @@ __all__ = [
     "values_of",
     "without_unused",
 ]
+
+#: What edits of finished models need, and quantizing doesn't.
+__getattr__ = late(
+    __name__,
+    {
+        "sparsity_encode": ("SparseLayout", "sparse_size", "sparsify", "sparsify_data", "stored_counts"),
+        "unused": ("Unused", "called_subgraphs", "without_unused"),
+    },
+)

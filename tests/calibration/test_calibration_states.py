@@ -262,6 +262,14 @@ def test_channels(observer, shape, axis):
     assert abs(Fraction(sum(state.channels.totals) - state.total, 2**1074)) <= bound
 
 
+@pytest.mark.parametrize("channels", [3, 7, 600])
+def test_channels_do_not_depend_on_the_layout(channels):
+    """Images often are views of planes; worker processes get them as plain arrays."""
+    view = np.random.default_rng(3).normal(size=(channels, 30, 41)).astype(np.float32).transpose(1, 2, 0)[None]
+    state = new_state(channel_axis=3)
+    assert state.observe(view) == state.observe(np.ascontiguousarray(view))
+
+
 def test_channels_wait_to_be_added_exactly():
     """Sums of arrays that wait count as those that don't, whatever joins them."""
     pieces = np.ldexp(np.random.default_rng(2).normal(size=(70, 4, 3)), np.arange(70)[:, None, None] - 35)

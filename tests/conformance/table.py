@@ -4,7 +4,7 @@ Takes every quantized file of the shared folder, as a converter made it (mode ``
 model there in each mode; runs samples of its task in NumPy and in LiteRT with the same runtime, and prints for each
 
 - how many integers of all tensors differ that follow from equal values, and of how many;
-- how many more differ because floats did before them;
+- how many more differ because floats did before them, and by how much at most;
 - the least SQNR of float tensors that follow from equal values, and that of all.
 
 Of ``xnnpack``, LiteRT's default interpreter, only outputs can be seen.
@@ -56,12 +56,13 @@ WRONG = {"SUM": ("INT8", "INT16")}  # it reads both as UINT8
 
 @dataclass(frozen=True)
 class Judged:
-    """One tensor: whether all is equal, how many integers differ and of how many, and decibels of floats."""
+    """One tensor: whether all is equal, how many integers differ, of how many and by how much; decibels of floats."""
 
     equal: bool
     wrong: int = 0
     integers: int = 0
     least: float = np.inf
+    steps: int = 0
 
     @classmethod
     def of(cls, ours: Array, theirs: Array) -> Judged:
@@ -69,8 +70,11 @@ class Judged:
         same = (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
         if theirs.dtype.kind == "f":
             return cls(same and np.array_equal(ours, theirs, equal_nan=True), least=decibels(theirs, ours))
-        wrong = int((ours != theirs).sum()) if same else theirs.size
-        return cls(not wrong, wrong, theirs.size)
+        if not same:
+            return cls(False, theirs.size, theirs.size)
+        apart = np.abs(ours.astype(np.int64) - theirs.astype(np.int64))
+        wrong = int(np.count_nonzero(apart))
+        return cls(not wrong, wrong, theirs.size, steps=int(apart.max(initial=0)))
 
 
 @dataclass
@@ -83,6 +87,7 @@ class Row:
     samples: int = 0
     wrong: int = 0
     later: int = 0
+    steps: int = 0
     integers: int = 0
     own: float = np.inf
     least: float = np.inf
@@ -101,6 +106,7 @@ class Row:
         self.least = min(self.least, tensor.least)
         if not follows:
             self.later += tensor.wrong
+            self.steps = max(self.steps, tensor.steps)
             return
         self.wrong += tensor.wrong
         self.own = min(self.own, tensor.least)
@@ -110,7 +116,8 @@ class Row:
     def line(self) -> str:
         """The row as it is printed."""
         own, least = ("equal" if v == np.inf else f"{v:.1f} dB" for v in (self.own, self.least))
-        tail = "; ".join(text for text in (self.failure, self.note, self.where) if text)
+        later = f"later ones by {self.steps} at most" if self.later else ""
+        tail = "; ".join(text for text in (self.failure, self.note, self.where, later) if text)
         label = f"{self.name} {self.signature}".strip()
         counts = f"{self.samples:7,} {self.wrong:9,} {self.integers:14,} {self.later:9,}"
         return f"{label:52} {self.mode:8} {counts} {own:>9} {least:>9}  {tail}".rstrip()

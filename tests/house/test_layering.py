@@ -11,7 +11,7 @@ PACKAGE = Path(quantlib.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
-    ("errors", "demo"),
+    ("errors", "demo", "doors"),
     ("numerics",),
     ("calibration", "tflite"),
     ("operators", "targets"),

@@ -201,6 +201,13 @@ def test_one_input_with_another_batch_and_one_with_another_width() -> None:
     assert all(t.table.shape_signature is None for t in made.tensors())
 
 
+def test_a_shape_constant_that_is_the_first_tensor() -> None:
+    net = Network()
+    shape = net.constant("shape", np.array([1, 2, 4], "i4"))
+    model = net.done(net.op("RESHAPE", [net.input("x", (1, 8)), shape], "y", (1, 2, 4), Table("ReshapeOptions")))
+    assert retype(model, batch=3).model.tensor("y").shape == (3, 2, 4)
+
+
 def test_a_shape_that_is_computed_needs_no_change() -> None:
     net = Network()
     x = net.input("x", (1, 4))
@@ -236,6 +243,17 @@ def test_more_than_can_be_tried_is_refused() -> None:
     model = net.done(net.op("RELU", [net.input("x", (1, 4096))], "y", (1, 4096)))
     with pytest.raises(InvalidValue, match=r"'x' \[1, 16777217\]: more than 16,777,216 elements of an input"):
         retype(model, shapes={"x": (1, (1 << 24) + 1)})
+
+
+def test_a_signature_of_another_rank_is_an_error() -> None:
+    draft = Draft(classifier())
+    tables = draft.graphs[0].tensors
+    draft.graphs[0].tensors = [t.replace(shape=[]) if t.name == "image" else t for t in tables]
+    draft.graphs[0].tensors = [
+        t.replace(shape_signature=[1, 16, 16, 3]) if t.name == "image" else t for t in draft.graphs[0].tensors
+    ]
+    with pytest.raises(InvalidValue, match="differ in rank"):
+        retype(draft.done(), batch=2)
 
 
 def test_values_that_are_not_finite_are_the_same_for_each_sample() -> None:

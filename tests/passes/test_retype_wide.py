@@ -92,6 +92,12 @@ def test_inputs_and_outputs_are_int16_unless_they_are_given_a_type() -> None:
     assert (types(by_name, "inputs"), names(by_name)) == (["INT16"], ["FULLY_CONNECTED", "QUANTIZE"])
 
 
+def test_the_account_says_how_many_operators() -> None:
+    assert [str(line) for line in widened(dense()).done] == [
+        "1 operator: on INT16; each value of INT8 is a whole number of steps"
+    ]
+
+
 def test_an_end_that_is_read_within_is_there_once_in_each_form() -> None:
     net = Integer()
     x = net.input("x", (1, 8), 0.1)

@@ -50,6 +50,16 @@ def test_what_only_moves_their_values_stays_with_them() -> None:
     assert names(edited.model) == ["QUANTIZE", "HARD_SWISH", "RESHAPE", "HARD_SWISH", "QUANTIZE", "ADD"]
 
 
+def test_what_joins_them_with_others_does_not() -> None:
+    net = Integer()
+    x = net.input("x", (1, 8), 0.1)
+    y, z, both = (net.activation(name, (1, n), 0.07, 4) for name, n in (("y", 8), ("z", 8), ("both", 16)))
+    net.op("HARD_SWISH", [x], [y])
+    net.op("ADD", [x, x], [z], 2, "AddOptions")
+    net.op("CONCATENATION", [y, z], [both], 2, Table("ConcatenationOptions", axis=1))
+    assert widened(net.done(both)).model.tensor("both").type == "INT16"
+
+
 def test_floats_for_them_alone_are_quantized_once() -> None:
     net = Integer()
     x = net.plain("x", (1, 8))
