@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from quantlib.errors import InvalidValue
 from quantlib.passes import retype
 from quantlib.tflite import GraphDraft, Model, Table
 from tests.support.litert import RESOLVERS
+from tests.support.models import constant, parameters
 from tests.support.networks_integer import Integer
 from tests.support.planned import names
 from tests.support.widened import beside, both, widened
@@ -97,6 +99,40 @@ def test_weights_that_are_computed_stay() -> None:
     y = net.activation("y", (1, 6), 0.5)
     net.op("FULLY_CONNECTED", [x, w, -1], [y], 4, "FullyConnectedOptions")
     assert "whose weight is no constant of INT8" in kept(net.done(beside(net, y)))[0]
+
+
+def test_a_bias_that_is_computed_stays() -> None:
+    net = Integer()
+    b = net.plain("b", (6,), "INT32")  # tensor 0
+    x = net.input("x", (1, 8))
+    net.graph.inputs.append(b)
+    y = net.activation("y", (1, 6), 0.5)
+    net.op("FULLY_CONNECTED", [x, net.weights("w", (6, 8)), b], [y], 4, "FullyConnectedOptions")
+    assert kept(net.done(beside(net, y)))[0].startswith("y: FULLY_CONNECTED whose bias is no constant of INT32")
+
+
+def test_two_operands_are_no_bias_and_a_sum_looks_at_its_coarsest() -> None:
+    net = Integer()
+    x = net.input("x", (1, 8))
+    y = net.activation("y", (1, 6), 0.5)
+    net.op("FULLY_CONNECTED", [x, net.weights("w", (6, 8))], [y], 4, "FullyConnectedOptions")
+    assert not kept(net.done(beside(net, y)))
+    net = Integer()
+    x, k = net.input("x", (1, 8), 1.0), net.input("k", (1, 8), 2.0**-18)
+    y = net.activation("y", (1, 8), 2.0**-18, 3)
+    net.op("ADD", [x, k], [y], 2, "AddOptions")
+    assert "too fine for its INT16 kernel" in kept(net.done(beside(net, y)))[0]
+
+
+def test_a_constant_that_is_too_short_is_an_error() -> None:
+    net = Integer()
+    x = net.input("x", (1, 8))
+    k = constant(net.draft, net.graph, "k", "INT8", np.zeros(8, np.int8), quantization=parameters(0.1))
+    net.graph.tensors[k] = net.graph.tensors[k].replace(shape=[9, 8])
+    y = net.activation("y", (9, 8), 0.5)
+    net.op("ADD", [x, k], [y], 2, "AddOptions")
+    with pytest.raises(InvalidValue, match="8 bytes of data where INT8"):
+        retype(net.done(y), activations="int16")
 
 
 def test_integers_without_a_scale_stay() -> None:
