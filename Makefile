@@ -27,13 +27,18 @@ check: $(VENV)/.dev $(VENV)/.test
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-# Every integer against LiteRT's: 500 random models of each operator and type for each runtime; then whole files, of
-# which tensors are compared (outputs with xnnpack). These need the folder of models and data, and take their time.
+# Every integer against LiteRT's: 500 random models of each operator and type for each runtime (4 for each example);
+# then whole files, of which tensors are compared (outputs with xnnpack). These need the folder of models and data, and
+# take their time: `make conformance EXAMPLES=1 SAMPLES=1 LARGE=1` goes over all of them in some minutes.
+EXAMPLES ?= 125
+SAMPLES ?= 200
+LARGE ?= 20
+TABLE := $(BIN)/python -m tests.conformance.table --samples $(SAMPLES) --large $(LARGE)
 conformance: $(VENV)/.test
-	QUANTLIB_EXAMPLES=125 $(BIN)/python -m pytest tests/conformance/test_random.py
-	$(BIN)/python -m tests.conformance.table --samples 200 --large 20
-	$(BIN)/python -m tests.conformance.table --samples 200 --large 20 --runtime builtin --tasks
-	$(BIN)/python -m tests.conformance.table --samples 200 --large 20 --runtime xnnpack --tasks
+	QUANTLIB_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/conformance/test_random.py
+	$(TABLE)
+	$(TABLE) --runtime builtin --tasks
+	$(TABLE) --runtime xnnpack --tasks
 
 docs: $(VENV)/.test
 	$(BIN)/python docs/generate.py

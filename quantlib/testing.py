@@ -148,7 +148,7 @@ def random_affine(
     Raises
     ------
     InvalidValue
-        If there is no such type of integers.
+        If there is no such type of integers, or `rng` is something else.
 
     Examples
     --------
@@ -157,6 +157,7 @@ def random_affine(
     >>> random_affine(np.random.default_rng(0), "INT8", channels=3).zero_point
     array([0, 0, 0])
     """
+    _check_generator(rng)
     kind = element_type(type)
     if not kind.is_integer:
         raise InvalidValue(f"scales for {type}; a type of integers is required")
@@ -187,7 +188,7 @@ def random_quantized(rng: np.random.Generator, shape: tuple[int, ...], affine: A
     Raises
     ------
     InvalidValue
-        If NumPy has no such arrays.
+        If NumPy has no such arrays, or `rng` is something else.
 
     Examples
     --------
@@ -195,6 +196,7 @@ def random_quantized(rng: np.random.Generator, shape: tuple[int, ...], affine: A
     array([[-8,  2,  0],
            [-4, -4,  7]], dtype=int8)
     """
+    _check_generator(rng)
     storage = affine.type.storage
     if storage is None:
         raise InvalidValue(f"an array of {affine.type.name}; NumPy has no such arrays")
@@ -261,7 +263,7 @@ def random_operands(
     Raises
     ------
     InvalidValue
-        If there is no such type of integers.
+        If there is no such type of integers, the shapes don't go together, or `rng` is something else.
 
     Examples
     --------
@@ -269,6 +271,7 @@ def random_operands(
     >>> given.x.dtype, given.weights.shape, given.bias.dtype, given.of_weights.scale.shape
     (dtype('int16'), (4, 8), dtype('int64'), (4,))
     """
+    _check_depths(shape, weights_shape, axis)
     of_x, of_y = (_centered(rng, random_affine(rng, type), 4) for _ in range(2))
     of_weights = random_affine(rng, weights_type, symmetric=True)
     outputs = weights_shape[axis]
@@ -313,6 +316,22 @@ def _alike(actual: npt.ArrayLike, expected: npt.ArrayLike, kinds: str, what: str
     if found.shape != wanted.shape:
         raise AssertionError(f"an array of shape {list(found.shape)}, not {list(wanted.shape)}")
     return found, wanted
+
+
+def _check_generator(rng: object) -> None:
+    if not isinstance(rng, np.random.Generator):
+        raise InvalidValue(f"rng is {rng!r}; a Generator is required, such as np.random.default_rng(0)")
+
+
+def _check_depths(shape: tuple[int, ...], weights_shape: tuple[int, ...], axis: int) -> None:
+    """Refuse weights that no operator multiplies with such activations: depths fit, or are those of groups."""
+    depthwise = len(weights_shape) > 1 and axis in (-1, len(weights_shape) - 1)
+    whole, part = (weights_shape, shape) if depthwise else (shape, weights_shape)
+    if not whole or not part or whole[-1] % max(part[-1], 1):
+        raise InvalidValue(
+            f"activations of shape {list(shape)} and weights of shape {list(weights_shape)}; the last axis of "
+            f"{'weights' if depthwise else 'activations'} must be a multiple of that of the other"
+        )
 
 
 def _check_bound(bound: int, what: str) -> None:

@@ -170,3 +170,34 @@ def test_per_tensor_and_int4_weights() -> None:
     assert given.of_weights == Affine("INT4", given.of_weights.scale)
     assert given.weights.min() >= -8
     assert given.weights.max() <= 7
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda r: random_affine(r), lambda r: random_quantized(r, (2,), Affine("INT8", 1.0))]
+)
+@pytest.mark.parametrize("rng", [0, None, np.random.RandomState(0)])
+def test_a_seed_is_no_generator(draw, rng):
+    with pytest.raises(InvalidValue, match="a Generator is required, such as"):
+        draw(rng)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights", "axis", "fits"),
+    [
+        ((2, 3), (4, 3), 0, True),
+        ((2, 3), (4, 5), 0, False),
+        ((1, 5, 5, 6), (4, 3, 3, 3), 0, True),  # two groups
+        ((1, 5, 5, 3), (4, 3, 3, 6), 0, False),
+        ((1, 5, 5, 3), (1, 3, 3, 6), 3, True),  # depthwise, two outputs a channel
+        ((1, 5, 5, 3), (1, 3, 3, 6), -1, True),
+        ((1, 5, 5, 4), (1, 3, 3, 6), 3, False),
+        ((), (4, 5), 0, False),
+    ],
+)
+def test_depths_of_operands_go_together(shape, weights, axis, fits):
+    rng = np.random.default_rng(0)
+    if fits:
+        assert random_operands(rng, shape, weights, axis=axis).weights.shape == weights
+        return
+    with pytest.raises(InvalidValue, match="must be a multiple of that of the other"):
+        random_operands(rng, shape, weights, axis=axis)

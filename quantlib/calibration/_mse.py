@@ -22,14 +22,16 @@ _ONE_SIDED = 16
 
 # From there, the best few are refined: so many times, neighbours at a quarter of the distance.
 _KEPT = 2
-_ROUNDS = 3
+_ROUNDS = 2
 
 # Up to that width, `affine_from_range` widens a range, so that no candidate is better than another.
 _NARROW = 1e-6
 
-# How many candidates are tried exactly, times the levels squared: 32 with 8 bits, all with 4. What is promising is
-# judged by steps that are filled evenly, which the wide ones of few levels aren't.
-_TRIED = 1 << 21
+# Grids of up to so many levels are judged exactly from the start. Of more, steps are narrow enough to take them for
+# evenly filled at first, and the exact error decides between the best few.
+_FEW = 1 << 5
+_FINAL = 16
+_NEAR = 64
 
 #: Boundaries looked up at once: a few arrays of 512 KiB.
 _CHUNK = 1 << 16
@@ -59,22 +61,24 @@ def least_error(
         return full
     grid = _Grid(counts, exponent, full, kind, symmetric)
     two_sided = not symmetric and full[0] < 0 < full[1]
-    per_octave = _STEPS_PER_OCTAVE if two_sided else _ONE_SIDED
+    per_octave, points = (_STEPS_PER_OCTAVE, 9) if two_sided else (_ONE_SIDED, 17)
     steps = 2.0 ** (-np.arange(_OCTAVES * per_octave + 1) / per_octave)
-    tried = np.stack(np.meshgrid(steps, steps, indexing="ij") if two_sided else (steps, steps), axis=-1).reshape(
-        -1, 2
-    )
-    errors = grid.promising(tried)
-    reach = 1 / per_octave
+    low, high = (steps[:, None], steps[None]) if two_sided else (steps, steps)
+    tried, errors = _flat(low, high), grid.judged(low, high).ravel()
+    reach, part, news = 1 / per_octave, errors, tried
     for _ in range(_ROUNDS):
-        best = np.argsort(errors, kind="stable")[:_KEPT]
-        kept, near = tried[best], 2.0 ** (reach * np.linspace(-1, 1, 9 if two_sided else 17))
-        around = np.stack(np.meshgrid(near, near) if two_sided else (near, near), axis=-1).reshape(-1, 2)
-        more = np.minimum((kept[:, None] * around).reshape(-1, 2), 1.0)
-        tried, errors = np.append(kept, more, axis=0), np.append(errors[best], grid.promising(more))
+        best = np.argpartition(part, _KEPT)[:_KEPT]
+        near = 2.0 ** (reach * np.linspace(-1, 1, points))
+        kept = np.minimum(news[best][..., None] * near, 1.0)
+        low, high = (kept[:, 0, :, None], kept[:, 1, None]) if two_sided else (kept[:, 0], kept[:, 1])
+        news, part = _flat(low, high), grid.judged(low, high).ravel()
+        tried, errors = np.concatenate([tried, news]), np.concatenate([errors, part])
         reach /= 4
-    # The full range came first, and stays before its equals.
-    return grid.range(tried[int(np.argmin(errors))])
+    return grid.range(grid.best(tried, errors))
+
+
+def _flat(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack(np.broadcast_arrays(low, high), axis=-1).reshape(-1, 2)
 
 
 class _Grid:
@@ -89,6 +93,7 @@ class _Grid:
         symmetric: bool,
     ) -> None:
         self._full, self._exponent, self._kind, self._symmetric = full, exponent, kind, symmetric
+        self._levels = (1 << kind.bits) - 1
         h = np.append(counts, 0).astype(np.float64)
         k = np.arange(-HALF, HALF + 1) + 0.5
         self._h = h
@@ -101,29 +106,33 @@ class _Grid:
         """The candidate's range."""
         return self._full[0] * float(fractions[0]), self._full[1] * float(fractions[1])
 
+    def judged(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What a first look says of the errors for fractions of each side, which are broadcast."""
+        if self._levels <= _FEW:
+            return self.errors(_flat(low, high))
+        least, most = (np.ldexp(self._full[side] * part, -self._exponent) for side, part in ((0, low), (1, high)))
+        return self._fine((most - least) / self._levels, least, most)
+
+    def best(self, tried: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The fractions of least error, of those of shape (n, 2) that `judged` says this of; the first of equals."""
+        if _FEW < self._levels < _LEVELS:
+            # Equal candidates, of which there are many at a range's end, have equal errors: one is enough.
+            near = np.argpartition(errors, min(_NEAR, errors.size - 1))[:_NEAR]
+            near = near[np.argsort(errors[near], kind="stable")]
+            best = near[np.diff(errors[near], prepend=-1.0) > 0][:_FINAL]
+            # The full range came first, and stays before its equals.
+            tried = tried[np.append(0, best)]
+            errors = self.errors(tried)
+        return np.asarray(tried[int(np.argmin(errors))])
+
     def errors(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum of square errors for fractions of shape (n, 2), in square bins."""
         affine, step, least, most = self._parameters(fractions)
-        if affine.qmax - affine.qmin >= _LEVELS:
+        if self._levels >= _LEVELS:
             return self._fine(step, least, most)
-        rows = max(1, _CHUNK // (affine.qmax - affine.qmin))
+        rows = max(1, _CHUNK // self._levels)
         parts = [slice(start, start + rows) for start in range(0, step.size, rows)]
         return np.concatenate([self._exact(affine, step, most, part) for part in parts])
-
-    def promising(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The same, but infinite for candidates that aren't among the most promising.
-
-        These are the ones with the least error if it were even within each step. Equal candidates are tried once.
-        """
-        pairs, where = np.unique(np.ascontiguousarray(fractions).view(np.complex128)[:, 0], return_inverse=True)
-        affine, step, least, most = self._parameters(pairs.view(np.float64).reshape(-1, 2))
-        rough, levels = self._fine(step, least, most), affine.qmax - affine.qmin
-        if levels >= _LEVELS:
-            return rough[where]
-        errors = np.full(step.size, np.inf)
-        part = np.argsort(rough, kind="stable")[: _TRIED // levels**2]
-        errors[part] = self._exact(affine, step, most, part)
-        return errors[where]
 
     def _parameters(
         self, fractions: NDArray[np.float64]
@@ -137,7 +146,7 @@ class _Grid:
         return affine, step, least, most
 
     def _exact(
-        self, affine: Affine, step: NDArray[np.float64], most: NDArray[np.float64], part: slice | NDArray[np.intp]
+        self, affine: Affine, step: NDArray[np.float64], most: NDArray[np.float64], part: slice
     ) -> NDArray[np.float64]:
         step, most, points = step[part], most[part], affine.zero_point[part]
         t = (np.arange(affine.qmin, affine.qmax) + 0.5 - points[:, None]) * step[:, None]

@@ -78,7 +78,8 @@ def findings(statistics: Statistics) -> tuple[Finding, ...]:
     """
     found = []
     if statistics.samples < FEW_SAMPLES:
-        message = f"{statistics.samples} samples are few; use {FEW_SAMPLES} or more, better some hundreds"
+        count = "1 sample is" if statistics.samples == 1 else f"{statistics.samples} samples are"
+        message = f"{count} few; use {FEW_SAMPLES} or more, better some hundreds"
         found.append(Finding("few-samples", message))
     for key, state in statistics.tensors.items():
         found += [Finding(kind, text, statistics.names[key], key) for kind, text in _of_state(state)]

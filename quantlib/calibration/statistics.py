@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -76,15 +76,29 @@ class Statistics:
         """
         return self.tensors[self.key(tensor)]
 
+    def __contains__(self, tensor: object) -> bool:
+        """Whether there is a tensor of that name or place."""
+        return tensor in self.tensors or tensor in self.names.values()
+
+    def __iter__(self) -> Iterator[Key]:
+        """The tensors' places, as a mapping has its keys."""
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        """Number of tensors."""
+        return len(self.tensors)
+
     def key(self, tensor: str | Key) -> Key:
         """Find a tensor by name; raises as ``[]`` does."""
-        found = [tensor] if tensor in self.tensors else [key for key, name in self.names.items() if name == tensor]
+        if not isinstance(tensor, str) and tensor in self.tensors:
+            return tensor
+        found = [key for key, name in self.names.items() if name == tensor]
         if len(found) != 1:
             raise NotFound(
                 f"{len(found) or 'no'} observed tensors are named {tensor!r}; "
                 "give one (subgraph, index) of the statistics' tensors"
             )
-        return found[0]  # type: ignore[return-value]  # a text is in no mapping of keys, so this is a key
+        return found[0]
 
     def choose(
         self,

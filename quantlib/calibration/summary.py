@@ -32,12 +32,16 @@ def end_share(state: MinMaxState) -> float | None:
     return max(inside) / (state.count - state.zeros)
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def table(statistics: Statistics) -> str:
     """Lines for a screen: the widest, the most skewed and the most saturated tensors take turns."""
     tensors = statistics.tensors
     lines = [
-        f"{statistics.samples:,} samples, {len(tensors):,} tensors, observer {statistics.observer}, "
-        f"model {statistics.model[:12]}"
+        f"{_counted(statistics.samples, 'sample')}, {_counted(len(tensors), 'tensor')}, "
+        f"observer {statistics.observer}, model {statistics.model[:12]}"
     ]
     shown = _ranked(statistics)[:_ROWS]
     if shown:

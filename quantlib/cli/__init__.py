@@ -35,11 +35,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser of all commands; of one alone where the words begin with it, since each brings its imports."""
+    """The parser of all commands; of one alone, or none, where that will do, since each brings its imports."""
     parser = _Parser(prog="quantlib", description="Post-training quantization of .tflite files.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"quantlib {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for name in words[:1] if words and words[0] in _COMMANDS else _COMMANDS:
+    named = words[:1] if words and words[0] in _COMMANDS else () if list(words[:1]) == ["--version"] else _COMMANDS
+    for name in named:
         importlib.import_module(f".{name}", __name__).add_parser(commands)
     return parser
 
@@ -79,21 +80,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if "numpy" not in sys.modules:
         _spare_threads(words)
+    command = words[0] if words else ""
     try:
         options = _parser(words).parse_args(_joined(words))
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 2
-    try:
         status: int = options.run(options)
         sys.stdout.flush()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
     except QuantlibError as error:
-        print(f"quantlib {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"quantlib {command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # the reader, `head` say, has seen enough; what Python still holds must not fail at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print(f"quantlib {options.command}: interrupted; nothing was changed", file=sys.stderr)
+        print(f"quantlib {command}: interrupted; nothing was changed", file=sys.stderr)
         return 130
     return status

@@ -11,7 +11,7 @@ from quantlib.errors import InvalidValue
 from quantlib.recipes import Plan, Recipe
 
 from .calibrate import add_jobs, calibrated, processes
-from .common import add_samples, recipe_from, require_together, sample_bar, warnings_as_lines
+from .common import RUNNER, add_samples, recipe_from, require_together, sample_bar, warnings_as_lines
 
 if TYPE_CHECKING:
     from quantlib.calibration import Statistics
@@ -25,7 +25,7 @@ _OF_DATA = ("runner", "signature", "sequence", "jobs")
 def add_statistics(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where ranges of activations come from."""
     parser.add_argument("--stats", metavar="STATS", help="statistics that `quantlib calibrate` wrote")
-    add_samples(parser, required=False)
+    add_samples(parser, required=False, default=f"{RUNNER}; --tune measures with litert where it is installed")
     add_jobs(parser)
     parser.add_argument(
         "--tune", action="store_true", help="try all rules for ranges on a part of --data, and take the best"

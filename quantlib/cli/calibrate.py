@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Calibrate or merge, write the statistics and print them."""
-    require_folder(options.output)
+    require_folder(options.output, options.model, options.data)
     if options.merge:
         require_together(options, "--merge", none_of=("model", "data", "observer", "runner", "signature", "shard"))
         require_together(options, "--merge", none_of=("jobs", "resume", "sequence"))

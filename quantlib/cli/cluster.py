@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from quantlib.passes import cluster
+from quantlib.passes import Edited, cluster
 
-from .edited import add_selectors, edit_parser, finished, opened, selectors
+from .common import require_together
+from .edited import (
+    MEASURING,
+    add_measuring,
+    add_selectors,
+    edit_parser,
+    finished,
+    measured,
+    opened,
+    refuse,
+    selectors,
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -24,23 +37,29 @@ def add_parser(commands: Any) -> None:
         metavar="int8|int8-tensor",
         help="values that int8 quantization doesn't change: with a scale per channel, or one per tensor",
     )
-    add("--min-elements", type=int, default=0, metavar="N", help="leave smaller weights alone")
+    add("--min-elements", type=int, default=0, metavar="N", help="leave smaller weights alone; 0 by default")
+    add("--refit", action="store_true", help="let elements make up for each other's errors on --data, and biases")
+    add_measuring(parser)
     add_selectors(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Cluster, write and report."""
+    if options.refit:
+        require_together(options, "--refit", all_of=("data",))
+    else:
+        refuse(options, "clustering without --refit", MEASURING)
     model = opened(options)
-    edited = cluster(
-        model,
-        options.clusters,
-        per=options.per,
-        start=options.start,
-        preserve_zeros=not options.free_zeros,
-        grid=options.grid,
-        seed=options.seed,
-        min_elements=options.min_elements,
+    chosen: dict[str, Any] = {
+        "per": options.per,
+        "start": options.start,
+        "preserve_zeros": not options.free_zeros,
+        "grid": options.grid,
+        "seed": options.seed,
+        "min_elements": options.min_elements,
         **selectors(options),
-    )
-    return finished(options, model, edited)
+    }
+    edit: Callable[..., Edited] = partial(cluster, clusters=options.clusters, **chosen)
+    found = measured(options, "refit", model, edit) if options.refit else {}
+    return finished(options, model, edit(model, **found))

@@ -29,21 +29,25 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+#: What runs a model unless a command says otherwise.
+RUNNER = "numpy by default"
+
+
 def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add the model, its samples, and the options of a runner."""
     parser.add_argument("model", metavar="MODEL", nargs=None if required else "?", help="a .tflite file")
     add_samples(parser, required=required)
 
 
-def add_samples(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add samples, and the options of what runs a model over them."""
+def add_samples(parser: argparse.ArgumentParser, *, required: bool = True, default: str = RUNNER) -> None:
+    """Add samples, and the options of what runs a model over them; `default` says which runner does."""
     parser.add_argument(
         "--data",
         required=required,
         metavar="DATA",
         help="samples: an .npz with an array for each input, an .npy, or a folder of those",
     )
-    parser.add_argument("--runner", choices=["numpy", "litert"], help="what runs the model; numpy by default")
+    parser.add_argument("--runner", choices=["numpy", "litert"], help=f"what runs the model; {default}")
     parser.add_argument("--signature", metavar="S", help="which signature to run, where there are several")
     parser.add_argument("--sequence", action="store_true", help="keep recurrent state from one sample to the next")
 
@@ -61,13 +65,18 @@ def require_together(
         raise InvalidValue(f"{', '.join(odd)} says nothing beside {what}; leave it out")
 
 
-def require_folder(path: str) -> None:
-    """Refuse an output that can't be written, before the work rather than after it."""
+def require_folder(path: str, *inputs: str | None) -> None:
+    """Refuse an output that can't be written, or would take the place of an input, before the work."""
+    if not path:
+        raise WriteFailed("the output's path is empty; name a file")
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise WriteFailed(f"{folder}: no such folder; make it, or write to one that exists")
     if os.path.isdir(path):
         raise WriteFailed(f"{path}: not a regular file; choose another path")
+    for taken in inputs:
+        if taken and os.path.exists(path) and os.path.exists(taken) and os.path.samefile(path, taken):
+            raise WriteFailed(f"{path}: it is read here, and would be lost; choose another path")
 
 
 def write_arrays(path: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
@@ -111,12 +120,22 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--range",
         choices=list(RANGES),
-        help="how the range of an activation is chosen; without integer activations that of a weight (minmax, mse)",
+        help="how the range of an activation is chosen: blend by default with 8 bits and a histogram, else minmax; "
+        "without integer activations that of a weight (minmax by default, mse)",
     )
-    parser.add_argument("--granularity", choices=["channel", "tensor", "block"], help="which weights share a scale")
-    parser.add_argument("--block-size", type=int, metavar="N", help="elements of a block")
+    parser.add_argument(
+        "--granularity",
+        choices=["channel", "tensor", "block"],
+        help="which weights share a scale; channel by default, tensor with uint8",
+    )
+    parser.add_argument("--block-size", type=int, metavar="N", help="elements of a block: a multiple of 32")
     parser.add_argument("--asymmetric", action="store_true", help="weights with zero points (weight-only)")
-    parser.add_argument("--min-elements", type=int, metavar="N", help="leave smaller constants alone")
+    parser.add_argument(
+        "--min-elements",
+        type=int,
+        metavar="N",
+        help="leave smaller constants alone; by default 16, 1024 of recurrent operators, none with float16",
+    )
     for name, what in (("only", "quantize nothing else"), ("skip", "leave these alone")):
         parser.add_argument(
             f"--{name}",
@@ -145,8 +164,13 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 def _add_activations(parser: argparse.ArgumentParser) -> None:
     """Add what a recipe with integer activations has more."""
     add = parser.add_argument
-    add("--percentile", type=float, metavar="P", help="percent of the values that --range percentile keeps")
-    add("--weight-range", metavar="minmax|mse", help="how the range of a weight is chosen")
+    add(
+        "--percentile",
+        type=float,
+        metavar="P",
+        help="percent of the values that --range percentile keeps; 99.99 by default",
+    )
+    add("--weight-range", metavar="minmax|mse", help="how the range of a weight is chosen; minmax by default")
     add("--symmetric-activations", action="store_true", help="activations with zero point 0")
     for end in ("input", "output"):
         add(f"--{end}-type", metavar="T", help=f"type of {end}s: float32 (by default), int8, uint8 or int16")
@@ -174,7 +198,11 @@ def _add_activations(parser: argparse.ArgumentParser) -> None:
         help="how weights are rounded; balanced by default, so that errors cancel within a channel",
     )
     add("--recurrent", metavar="float|integer", help="whether LSTM become int8 too; float by default")
-    add("--tails", metavar="float|int16|keep", help="what to do with an end that joins very different ranges")
+    add(
+        "--tails",
+        metavar="float|int16|keep",
+        help="what to do with an end that joins very different ranges; float by default",
+    )
 
 
 def pair(text: str) -> tuple[float, float]:

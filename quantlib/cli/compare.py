@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
     for path in (options.output, options.html, options.node_data):
         if path:
-            require_folder(path)
+            require_folder(path, options.a, options.b, options.data, options.labels)
     if options.threads is not None and not options.latency:
         raise InvalidValue("--threads says nothing without --latency; add it")
     if options.html:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
+from quantlib.errors import InvalidValue
 from quantlib.passes import Edited
 from quantlib.tflite import Model, read
 
-from .common import add_json, print_json, require_folder
+from .common import add_json, add_samples, print_json, require_folder, warnings_as_lines
 
 
 def edit_parser(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
@@ -18,6 +20,10 @@ def edit_parser(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="where to write; may be MODEL itself")
     add_json(parser)
     return parser
+
+
+#: What says nothing unless an edit looks at samples.
+MEASURING = ("data", "runner", "signature", "sequence")
 
 
 def add_selectors(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +47,31 @@ def selectors(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     }
 
 
+def add_measuring(parser: argparse.ArgumentParser) -> None:
+    """Add the samples that an edit may look at, and the options of what runs the model over them."""
+    add_samples(parser, required=False, default="litert where it is installed")
+
+
+def refuse(options: argparse.Namespace, what: str, names: tuple[str, ...]) -> None:
+    """Refuse options that say nothing beside another one, 0 included."""
+    given = {name: getattr(options, name) for name in names}
+    odd = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None and value is not False]
+    if odd:
+        raise InvalidValue(f"{', '.join(odd)} says nothing beside {what}; leave it out")
+
+
+def measured(options: argparse.Namespace, measure: str, model: Model, edit: Callable[..., Edited]) -> dict[str, Any]:
+    """What samples say of an edit, by the name that it takes it under: `refit` or `sensitivity`."""
+    from quantlib import evaluation  # here, since importing the commands is to cost next to nothing
+
+    how = {"signature": options.signature, "runner": options.runner, "sequence": options.sequence}
+    with warnings_as_lines(options.command):
+        return {measure: getattr(evaluation, measure)(model, options.data, edit, **how)}
+
+
 def opened(options: argparse.Namespace) -> Model:
     """Read MODEL, once it is known that OUT can be written."""
-    require_folder(options.output)
+    require_folder(options.output, getattr(options, "data", None), getattr(options, "stats", None))
     return read(options.model)
 
 

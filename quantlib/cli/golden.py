@@ -24,7 +24,10 @@ def add_parser(commands: Any) -> None:
         "-o", "--output", required=True, metavar="FOLDER", help="where to write; not there yet, or empty"
     )
     parser.add_argument(
-        "--runtime", metavar="NAME", default="reference", help="whose integer arithmetic; reference by default"
+        "--runtime",
+        metavar="NAME",
+        default="reference",
+        help="whose integer arithmetic: reference (default), builtin or xnnpack",
     )
     parser.add_argument("--signature", metavar="S", help="which signature to run, where there are several")
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="how many samples; 1 by default")

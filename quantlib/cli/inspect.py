@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             for line in _columns([{k: v for k, v in row.items() if k not in _LONG} for row in value]):
                 print(line)
         elif isinstance(value, list):
-            print(f"{key:<23}" + f"\n{'':<23}".join(map(str, value)))
+            print(f"{key:<23}" + f"\n{'':<23}".join(map(str, value or ["none"])))
         else:
             print(f"{key:<23}{f'{value:,}' if isinstance(value, int) else value}")
     return 0
@@ -116,8 +116,8 @@ def summary(model: Model, found: Costs) -> dict[str, Any]:
             for i, g in enumerate(model.subgraphs)
         ],
         "signatures": [s.signature_key or "" for s in model.root.signature_defs or ()],
-        "inputs": [_end(model, i) for i in _ends(model, "inputs")],
-        "outputs": [_end(model, i) for i in _ends(model, "outputs")],
+        "inputs": [_end(t) for t in model.inputs],
+        "outputs": [_end(t) for t in model.outputs],
         "operator_types": ", ".join(f"{name} x{count}" for name, count in kinds.most_common()),
         "constants": ", ".join(f"{name} {size:,} bytes" for name, size in sizes.most_common()),
         "parameters": found.parameters,
@@ -128,13 +128,7 @@ def summary(model: Model, found: Costs) -> dict[str, Any]:
     }
 
 
-def _ends(model: Model, which: str) -> list[int]:
-    vector = getattr(model.subgraphs[0], which)
-    return [] if vector is None else vector.tolist()
-
-
-def _end(model: Model, index: int) -> str:
-    tensor = Tensor(model, 0, index)
+def _end(tensor: Tensor) -> str:
     signature = tensor.table.shape_signature
     shape = list(tensor.shape) if signature is None or not signature.size else signature.tolist()
     return f"{tensor.name} {tensor.type} {shape}{_scale(tensor)}"

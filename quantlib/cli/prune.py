@@ -7,17 +7,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from quantlib.errors import InvalidValue
 from quantlib.passes import Edited, prune
 from quantlib.tflite import Model
 
-from .common import add_samples, require_together, warnings_as_lines
-from .edited import add_selectors, edit_parser, finished, opened, selectors
+from .common import require_together
+from .edited import (
+    MEASURING,
+    add_measuring,
+    add_selectors,
+    edit_parser,
+    finished,
+    measured,
+    opened,
+    refuse,
+    selectors,
+)
 
 #: What says nothing beside --channels.
 _WEIGHTS_ONLY = ("sparsity", "pattern", "sensitivity", "refit", "encode", "deflated")
-#: What says nothing without --sensitivity or --refit.
-_MEASURING = ("data", "runner", "signature", "sequence")
 
 
 def add_parser(commands: Any) -> None:
@@ -32,7 +39,7 @@ def add_parser(commands: Any) -> None:
     add("--sensitivity", action="store_true", help="share the sparsity out by what each weight costs on --data")
     add("--refit", action="store_true", help="choose by what --data says, and refit weights and biases that stay")
     add("--stats", metavar="FILE", help="statistics of the model: biases take up what goes gave on average")
-    add_samples(parser, required=False)
+    add_measuring(parser)
     add("--deflated", action="store_true", help="say what the file takes after deflate, even from 64 MiB on")
     add("--first-last", action="store_true", help="change the first and the last layers, too")
     add("--min-elements", type=int, metavar="N", help="leave smaller weights alone; 1024 by default")
@@ -43,13 +50,13 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prune, write and report."""
     if options.channels is not None:
-        _refuse(options, "--channels", (*_WEIGHTS_ONLY, *_MEASURING, "min_elements"))
+        refuse(options, "--channels", (*_WEIGHTS_ONLY, *MEASURING, "min_elements"))
     elif options.sensitivity or options.refit:
         what = "--refit" if options.refit else "--sensitivity"
         require_together(options, what, all_of=("data",))
-        _refuse(options, what, ("sensitivity", "stats") if options.refit else ())
+        refuse(options, what, ("sensitivity", "stats") if options.refit else ())
     else:
-        _refuse(options, "pruning without --sensitivity or --refit", _MEASURING)
+        refuse(options, "pruning without --sensitivity or --refit", MEASURING)
     model = opened(options)
     chosen: dict[str, Any] = {**selectors(options), "first_last": options.first_last}
     if options.ranking is not None:
@@ -65,30 +72,10 @@ def run(options: argparse.Namespace) -> int:
     return finished(options, model, _pruned(options, model, chosen))
 
 
-def _refuse(options: argparse.Namespace, what: str, names: tuple[str, ...]) -> None:
-    """Refuse options that say nothing, 0 included."""
-    given = {name: getattr(options, name) for name in names}
-    odd = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None and value is not False]
-    if odd:
-        raise InvalidValue(f"{', '.join(odd)} says nothing beside {what}; leave it out")
-
-
 def _pruned(options: argparse.Namespace, model: Model, chosen: dict[str, Any]) -> Edited:
     given: dict[str, Any] = {"sparsity": options.sparsity, "pattern": options.pattern}
     given["min_elements"] = options.min_elements
     edit: Callable[..., Edited] = partial(prune, **chosen, **{k: v for k, v in given.items() if v is not None})
-    found = {**_measured(options, model, edit), "encode": options.encode, "deflated": options.deflated or None}
-    return edit(model, **found)
-
-
-def _measured(options: argparse.Namespace, model: Model, edit: Callable[..., Edited]) -> dict[str, Any]:
-    """What samples say, as `prune` takes it."""
-    if not (options.sensitivity or options.refit):
-        return {}
-    from quantlib.evaluation import refit, sensitivity  # here for the same reason
-
-    how = {"signature": options.signature, "runner": options.runner, "sequence": options.sequence}
-    with warnings_as_lines("prune"):
-        if options.refit:
-            return {"refit": refit(model, options.data, edit, **how)}
-        return {"sensitivity": sensitivity(model, options.data, edit, **how)}
+    measure = "refit" if options.refit else "sensitivity" if options.sensitivity else ""
+    found = measured(options, measure, model, edit) if measure else {}
+    return edit(model, **found, encode=options.encode, deflated=options.deflated or None)

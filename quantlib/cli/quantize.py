@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Quantize, write and report."""
-    require_folder(options.output)
+    require_folder(options.output, options.data, options.stats, options.recipe)
     model = read(options.model)
     plan, tuned = planned(options, model)
     if refused(options, plan):
@@ -41,14 +41,14 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         sizes = {"output": options.output, "bytes_before": before, "bytes_after": after}
         print_json({**sizes, **({"tuned": tuned.to_dict()} if tuned else {}), **plan.to_dict()})
-        return 0
-    what, kept = ("operators", "left float") if plan.recipe.activations else ("constants", "kept")
-    print(
-        *([tuned] if tuned else []),
-        f"{options.output}: {before:,} -> {after:,} bytes ({after / before:.3f}); "
-        f"{what}: {plan.counts() or 'none changed'}, {totals['kept']} {kept} (quantlib plan says why)",
-        sep="\n",
-    )
+    else:
+        what, kept = ("operators", "left float") if plan.recipe.activations else ("constants", "kept")
+        print(
+            *([tuned] if tuned else []),
+            f"{options.output}: {before:,} -> {after:,} bytes ({after / before:.3f}); "
+            f"{what}: {plan.counts() or 'none changed'}, {totals['kept']} {kept} (quantlib plan says why)",
+            sep="\n",
+        )
     unmet = [f"{options.target} doesn't take it as it is: {violation}" for violation in found]
     for line in (*plan.notes, plan.nothing(), *unmet):
         if line:

@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run, write and report."""
-    require_folder(options.output)
+    require_folder(options.output, options.model, options.data)
     model = read(options.model)
     with warnings_as_lines("run"), sample_bar(options.data) as progress:
         arrays = api.run(

@@ -1,4 +1,4 @@
-"""What samples say of the weights that an edit removes: sums of products, and weights refitted to make up for it."""
+"""What samples say of weights that an edit changes: sums of products, and weights refitted to make up for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def gram(
     sequence: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Gram]:
-    """Sum up the products of what each weight is multiplied with: all that pruning by `prune` needs of samples.
+    """Sum up the products of what each weight is multiplied with: all that `prune` or `cluster` needs of samples.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def gram(
     data : array, mapping, path, iterable or callable
         The samples, as `quantlib.calibrate` takes them; see there.
     names : collection of str, optional
-        Of the weights, as `prune` reports them; all otherwise.
+        Of the weights, as edits report them; all otherwise.
     signature : str, optional
         Which signature to run, where there are several.
     runner : str, optional
@@ -93,9 +93,11 @@ def refit(
     sequence: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Refitted]:
-    """Choose the weights that an edit removes by what samples say, and refit those that stay, layer after layer.
+    """Choose by what samples say how an edit changes weights, and refit them and biases, layer after layer.
 
-    Each layer is refitted to the float model's own outputs, on what it reads once all layers before it are pruned.
+    Each layer is refitted to the float model's own outputs, on what it reads once all layers before it are edited.
+    With `prune`, which weights go is decided first, for all layers; those that stay are refitted. With `cluster`,
+    elements take their values so that they make up for each other.
 
     Parameters
     ----------
@@ -104,7 +106,7 @@ def refit(
         The samples, as `quantlib.calibrate` takes them; a hundred or two are enough. They stay in memory, and are run
         twice for each weight.
     edit : callable
-        ``edit(model, refit=...)`` edits by `Gram` or `Refitted`, as `quantlib.prune` does;
+        ``edit(model, refit=...)`` edits by `Gram` or `Refitted`, as `quantlib.prune` and `quantlib.cluster` do;
         ``functools.partial(quantlib.prune, sparsity=0.5, ranking="global")`` says how.
     signature, runner, sequence
         As `gram` takes them.
@@ -146,11 +148,15 @@ def refit(
         raise InvalidValue("the samples show nothing of what the weights are multiplied with; leave refitting out")
     first = edit(model, refit=found)
     fits = {name: _fit(first.model, name) for name in found}
-    pruned = [line.where for line in first.done if line.where in found]
+    changed_names, chosen = [line.where for line in first.done if line.where in found], first.verb == "prune"
     del found, first
-    for name in pruned:
+    for name in changed_names:
         changed = edit(model, refit=fits).model
-        fits[name] = _fit(changed, name, (model, _between(model, changed, name, kept, **run)))
+        between = _between(model, changed, name, kept, **run)
+        if chosen:
+            fits[name] = _fit(changed, name, (model, between))
+        else:
+            fits[name] = _fit(edit(model, refit={**fits, name: between}).model, name)
         if progress is not None:
             progress(1)
     return fits

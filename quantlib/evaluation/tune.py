@@ -47,7 +47,7 @@ class Trial:
         return f"{name} {p:g}" if name == Percentile.name else name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tuned:
     """What was tried, best first.
 
@@ -81,6 +81,11 @@ class Tuned:
         rows = [f"{'range':<20} {'weights':<8} {'SQNR dB':>8}"]
         rows += [f"{t.range:<20} {t.recipe.weight_range:<8} {t.sqnr_db:8.2f}" for t in self.trials]
         return "\n".join([*rows, f"{self.samples} samples held back, run by {self.runner}"])
+
+    def __repr__(self) -> str:
+        best = self.trials[0]
+        rule = f"{best.range}, weights {best.recipe.weight_range}"
+        return f"<Tuned: {rule}, {best.sqnr_db:.1f} dB, best of {len(self.trials)}>"
 
 
 def tune(

@@ -14,11 +14,12 @@ rounding        `round_half_even`, `round_half_away`, `Rounding`, `ROUNDINGS`
 fixed point     `quantize_multiplier`, `real_multiplier`, `product_scales`, `saturating_rounding_doubling_high_mul`,
                 `rounding_divide_by_pot`, `multiply_by_quantized_multiplier`,
                 `multiply_by_quantized_multiplier_int64`, `MultiplierRounding`,
-                `exp_on_negative_values`, `one_over_one_plus_x`, `reciprocal`
+                `exp_on_negative_values`, `one_over_one_plus_x`, `one_minus_x_over_one_plus_x`, `reciprocal`,
+                `inverse_sqrt_multiplier`, `log_of_one_or_more`, `leading_zeros`
 packing         `pack`, `unpack`
 floats          `to_float16`, `from_float16`, `to_bfloat16`, `from_bfloat16`
 pruning         `magnitude_mask`, `pattern_mask`, `zeros_of`, `magnitudes`, `cutoffs`, `Cutoff`, `Scores`
-refitting       `Gram`, `Refitted`, `Equations`, `refit_rows`, `saliencies`
+refitting       `Gram`, `Refitted`, `Equations`, `refit_rows`, `refit_bias`, `assign_rows`, `saliencies`
 clustering      `cluster_values`, `cluster_integers`, `Clusters`
 metrics         `mse`, `sqnr_db`, `cosine`, `max_error_in_steps`
 ==============  ===========================================================================================
@@ -52,7 +53,6 @@ from .fixedpoint import (
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
-from .fixedpoint_functions import exp_on_negative_values, one_over_one_plus_x, reciprocal
 from .floats import from_bfloat16, from_float16, to_bfloat16, to_float16
 from .granularity import Granularity, PerAxis, PerBlock, PerTensor, as_channels, channels, parameter_shape
 from .mapping import dequantize, fake_quantize, quantize
@@ -65,11 +65,21 @@ from .rounding import ROUNDINGS, Rounding, round_half_away, round_half_even
 from .types import ELEMENT_TYPES, ElementType, element_type
 
 if TYPE_CHECKING:
+    from .assignment import assign_rows
     from .clustering import Clusters, cluster_values
     from .clustering_integers import cluster_integers
+    from .fixedpoint_functions import (
+        exp_on_negative_values,
+        inverse_sqrt_multiplier,
+        leading_zeros,
+        log_of_one_or_more,
+        one_minus_x_over_one_plus_x,
+        one_over_one_plus_x,
+        reciprocal,
+    )
     from .products import product_scales
     from .pruning import Cutoff, Scores, cutoffs, magnitude_mask, magnitudes, pattern_mask, zeros_of
-    from .refit import Equations, Gram, Refitted, refit_rows, saliencies
+    from .refit import Equations, Gram, Refitted, refit_bias, refit_rows, saliencies
 
 __all__ = [
     "ELEMENT_TYPES",
@@ -91,6 +101,7 @@ __all__ = [
     "absmax",
     "affine_from_range",
     "as_channels",
+    "assign_rows",
     "channels",
     "cluster_integers",
     "cluster_values",
@@ -103,6 +114,9 @@ __all__ = [
     "fake_quantize_nudged",
     "from_bfloat16",
     "from_float16",
+    "inverse_sqrt_multiplier",
+    "leading_zeros",
+    "log_of_one_or_more",
     "magnitude_mask",
     "magnitudes",
     "max_error_in_steps",
@@ -111,6 +125,7 @@ __all__ = [
     "multiply_by_quantized_multiplier",
     "multiply_by_quantized_multiplier_int64",
     "nudged_range",
+    "one_minus_x_over_one_plus_x",
     "one_over_one_plus_x",
     "pack",
     "parameter_shape",
@@ -121,6 +136,7 @@ __all__ = [
     "quantize_multiplier",
     "real_multiplier",
     "reciprocal",
+    "refit_bias",
     "refit_rows",
     "retyped",
     "round_half_away",
@@ -136,14 +152,24 @@ __all__ = [
     "zeros_of",
 ]
 
-#: What edits of finished models need, and quantizing doesn't.
+#: What edits of finished models and integer kernels need, and quantizing doesn't.
 __getattr__ = late(
     __name__,
     {
         "clustering": ("Clusters", "cluster_values"),
         "clustering_integers": ("cluster_integers",),
+        "fixedpoint_functions": (
+            "exp_on_negative_values",
+            "inverse_sqrt_multiplier",
+            "leading_zeros",
+            "log_of_one_or_more",
+            "one_minus_x_over_one_plus_x",
+            "one_over_one_plus_x",
+            "reciprocal",
+        ),
         "products": ("product_scales",),
         "pruning": ("Cutoff", "Scores", "cutoffs", "magnitude_mask", "magnitudes", "pattern_mask", "zeros_of"),
-        "refit": ("Equations", "Gram", "Refitted", "refit_rows", "saliencies"),
+        "assignment": ("assign_rows",),
+        "refit": ("Equations", "Gram", "Refitted", "refit_bias", "refit_rows", "saliencies"),
     },
 )

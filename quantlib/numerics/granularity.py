@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, SupportsIndex, Union
 
 from numpy.typing import NDArray
 
@@ -163,9 +163,9 @@ def from_channels(y: NDArray[Any], granularity: Granularity, shape: tuple[int, .
     return y.reshape(shape)
 
 
-def _require_integer(name: str, value: object, least: int) -> None:
+def _require_integer(name: str, value: SupportsIndex, least: int) -> None:
     try:
-        index = operator.index(value)  # type: ignore[arg-type]  # what isn't an index is what is looked for
+        index = operator.index(value)
     except TypeError:
         raise InvalidValue(f"{name} is {value!r}; use an integer >= {least}") from None
     if index < least:

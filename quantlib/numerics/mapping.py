@@ -85,8 +85,8 @@ def quantize(
 def dequantize(q: ArrayLike, affine: Affine, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Dequantize: ``real = scale * (q - zero_point)``.
 
-    The product is rounded to float32 once. 32 and 64-bit differences are formed in float64, hence exact
-    below 2**53.
+    The product is rounded to float32 once, and is infinite beyond it. 32 and 64-bit differences are formed in
+    float64, hence exact below 2**53.
 
     Parameters
     ----------
@@ -255,7 +255,8 @@ def _store_wide(levels: NDArray[np.float64], affine: Affine, out: NDArray[Any]) 
 
 def _to_real(q: NDArray[Any], scale: NDArray[Any], zero_point: NDArray[Any], out: NDArray[np.float32]) -> None:
     np.subtract(q, zero_point, out=q)
-    np.multiply(q, scale, out=out, casting="same_kind")
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, as the scale says
+        np.multiply(q, scale, out=out, casting="same_kind")
 
 
 def _flat_view(out: NDArray[Any], granularity: Granularity) -> NDArray[Any] | None:

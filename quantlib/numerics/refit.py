@@ -84,7 +84,7 @@ class Equations:
     within : float64 array of shape (G, D, D)
         Damped.
     across : float64 array of shape (G, D, D)
-        Times the float weights: the right-hand side.
+        Times the float weights: the right-hand side; `within` itself where the layer reads what the float layer did.
     plain : float64 array of shape (G, D, D)
         What the float layer's outputs vary by.
     mean, wanted : float64 array of shape (G, D)
@@ -122,7 +122,8 @@ class Equations:
         diagonal = np.einsum("gii->gi", within)
         level = np.maximum(diagonal.mean(axis=1), 0.0)
         ridge = damping * np.where(level > 0, level, 1.0)[:, None, None] * np.eye(d)
-        return cls(within + ridge, across + ridge, plain, mean, wanted)
+        damped = within + ridge
+        return cls(damped, damped if gram.across is None else across + ridge, plain, mean, wanted)
 
     def group(self, row: int, rows: int) -> int:
         """The group of an output channel."""
@@ -179,11 +180,27 @@ def refit_rows(
         if keep.size:
             right = equations.across[g][keep] @ w[r]
             out[r, keep] = np.linalg.solve(equations.within[g][np.ix_(keep, keep)], right)
-    if bias is None:
-        return out, None
-    groups = [equations.group(r, len(w)) for r in range(len(w))]
-    wanted, mean = equations.wanted[groups], equations.mean[groups]
-    return out, np.asarray(bias, np.float64) + (w * wanted - out * mean).sum(axis=1)
+    return out, None if bias is None else refit_bias(bias, w, out, equations)
+
+
+def refit_bias(bias: npt.ArrayLike, weights: _Floats, now: _Floats, equations: Equations) -> _Floats:
+    """The bias that brings the mean of each output to what it is with the float layer's weights.
+
+    Parameters
+    ----------
+    bias : float array of shape (R,)
+        Of the float layer.
+    weights, now : float64 array of shape (R, D)
+        Of the float layer; and as they have become.
+    equations : Equations
+
+    Returns
+    -------
+    float64 array of shape (R,)
+    """
+    groups = [equations.group(r, len(weights)) for r in range(len(weights))]
+    moved: _Floats = (weights * equations.wanted[groups] - now * equations.mean[groups]).sum(axis=1)
+    return np.asarray(bias, np.float64) + moved
 
 
 def saliencies(

@@ -133,7 +133,13 @@ def requantized(
 
 
 def shape_of(shapes: Shapes, index: int) -> tuple[int, ...]:
-    """Shape of an operand that must be there."""
+    """Shape of an operand that must be there.
+
+    Raises
+    ------
+    InvalidValue
+        If it is left out.
+    """
     shape = shapes[index]
     if shape is None:
         raise InvalidValue(f"operand {index} is left out; it is required")

@@ -10,12 +10,17 @@ import numpy as np
 from quantlib.errors import InvalidValue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .kernel import Array
 
 # ActivationFunctionType of the schema.
 NONE, RELU, RELU_N1_TO_1, RELU6, TANH, SIGN_BIT = range(6)
 
-_RANGES = MappingProxyType({RELU: (0, np.inf), RELU_N1_TO_1: (-1, 1), RELU6: (0, 6)})
+#: Least and greatest number that an activation leaves, of those that arithmetic kernels know.
+RANGES: Mapping[int, tuple[float, float]] = MappingProxyType(
+    {NONE: (-np.inf, np.inf), RELU: (0, np.inf), RELU_N1_TO_1: (-1, 1), RELU6: (0, 6)}
+)
 
 
 def apply_fused(x: Array, code: int) -> Array:
@@ -46,13 +51,13 @@ def apply_fused(x: Array, code: int) -> Array:
     """
     if code == NONE:
         return x
-    if code in _RANGES:
-        low, high = _RANGES[code]
+    if code in RANGES:
+        low, high = RANGES[code]
         if x.dtype.kind == "f":
             # One vectorized pass with two bounds; `np.maximum` alone takes four times as long.
             return np.clip(x, x.dtype.type(low), x.dtype.type(high), out=x)
         if x.dtype.kind != "u":
-            np.maximum(x, low, out=x)
+            np.maximum(x, int(low), out=x)
         return x if high == np.inf else np.minimum(x, int(high), out=x)
     if code not in (TANH, SIGN_BIT):
         raise InvalidValue(f"fused activation {code}: the schema has 0 to {SIGN_BIT}")

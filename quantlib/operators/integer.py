@@ -130,7 +130,13 @@ class QuantizedOperator:
     intermediates: tuple[Operand | None, ...] = ()
 
     def operand(self, index: int) -> Operand:
-        """An operand that must be there."""
+        """An operand that must be there.
+
+        Raises
+        ------
+        InvalidValue
+            If it is left out.
+        """
         found = self.optional(index)
         if found is None:
             raise InvalidValue(f"operand {index} is left out; it is required")
@@ -142,7 +148,13 @@ class QuantizedOperator:
 
     @property
     def output(self) -> Operand:
-        """The first output."""
+        """The first output.
+
+        Raises
+        ------
+        InvalidValue
+            If there is none.
+        """
         if not self.outputs:
             raise InvalidValue("an operator without an output; one is required")
         return self.outputs[0]

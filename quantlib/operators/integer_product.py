@@ -131,6 +131,23 @@ def rounded_multiplier_of_product(first: Affine, second: Affine, output: Affine)
     return np.float64(scale_of(first) * scale_of(second)) / np.float64(scale_of(output))
 
 
+def float_multiplier_of_product(first: Affine, second: Affine, output: Affine) -> np.float32:
+    """Real multiplier of kernels of two elements: ``s1 * s2 / s_out``, both steps in float32.
+
+    Parameters
+    ----------
+    first, second, output : Affine
+        Of both factors and of the output; one scale each.
+
+    Examples
+    --------
+    >>> float_multiplier_of_product(Affine("INT8", 0.5), Affine("INT8", 0.25), Affine("INT8", 1.0))
+    np.float32(0.125)
+    """
+    with np.errstate(over="ignore"):  # an infinite one is refused where it is used
+        return np.float32(scale_of(first) * scale_of(second) / scale_of(output))
+
+
 def centered(x: Array, zero_point: int, dtype: np.dtype[np.floating]) -> Array:
     """Integers less their zero point, as floats.
 

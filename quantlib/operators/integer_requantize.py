@@ -21,7 +21,7 @@ from quantlib.numerics import (
     round_half_away,
 )
 
-from .fused import RELU, RELU6, RELU_N1_TO_1
+from .fused import NONE, RANGES
 from .integer_fast import FastScaler, fast_scaler, fits_float64
 from .integer_values import scale_of, zero_point_of
 from .kernel import Array
@@ -57,19 +57,33 @@ def activation_range(activation: int, affine: Affine) -> tuple[int, int]:
     >>> activation_range(3, Affine("INT8", 0.05, -128))
     (-128, -8)
     """
-    low, high = affine.qmin, affine.qmax
-    scale, zero_point = scale_of(affine), zero_point_of(affine)
+    return real_range(affine, *RANGES.get(activation, RANGES[NONE]))
 
-    def integer(real: float) -> int:
-        return zero_point + int(np.clip(round_half_away(np.float32(real) / scale), -(2.0**31), 2.0**31))
 
-    if activation in (RELU, RELU6):
-        low = max(low, integer(0))
-    if activation == RELU_N1_TO_1:
-        low, high = max(low, integer(-1)), min(high, integer(1))
-    if activation == RELU6:
-        high = min(high, integer(6))
-    return low, high
+def real_range(affine: Affine, low: float, high: float) -> tuple[int, int]:
+    """Integers that stand for two real ends, each ``zero_point + half_away(float32(end / scale))``.
+
+    Parameters
+    ----------
+    affine : Affine
+        With one scale.
+    low, high : float
+        Infinite for none.
+
+    Returns
+    -------
+    least, greatest : int
+        Within the type's range on its own side: `least` is that of the type or more, `greatest` that or less.
+
+    Examples
+    --------
+    >>> real_range(Affine("INT8", 0.05, -128), 0, 1)
+    (-128, -108)
+    """
+    with np.errstate(over="ignore"):  # what is beyond float32 is beyond the type
+        steps = round_half_away(np.array([low, high], np.float32) / scale_of(affine))
+    least, greatest = (zero_point_of(affine) + int(step) for step in np.clip(steps, -(2.0**62), 2.0**62))
+    return max(affine.qmin, least), min(affine.qmax, greatest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from quantlib.numerics import Affine
 
 from .kernel import Array
+
+_Float = TypeVar("_Float", np.float32, np.float64)
 
 
 def scale_of(affine: Affine) -> np.float32:
@@ -17,6 +21,25 @@ def scale_of(affine: Affine) -> np.float32:
 def zero_point_of(affine: Affine) -> int:
     """Zero point, the first where there are several."""
     return int(affine.zero_point.flat[0])
+
+
+def ratio(before: Affine, after: Affine, kind: type[_Float]) -> _Float:
+    """How many steps of `after` one step of `before` is, the real multiplier from one to the other.
+
+    Parameters
+    ----------
+    before, after : Affine
+        One scale each.
+    kind : type
+        ``numpy.float32`` or ``numpy.float64``: in which it is computed. What is beyond it is infinite.
+
+    Examples
+    --------
+    >>> ratio(Affine("INT8", 0.5), Affine("INT8", 0.25), np.float32)
+    np.float32(2.0)
+    """
+    with np.errstate(over="ignore"):
+        return kind(kind(scale_of(before)) / kind(scale_of(after)))
 
 
 def less_zero_point(x: Array, affine: Affine) -> Array:

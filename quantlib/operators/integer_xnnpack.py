@@ -8,24 +8,19 @@ over run on LiteRT's own kernels, which are those of the runtime ``builtin``. A 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from quantlib.numerics import Affine
 
-from .fused import RELU, RELU6, RELU_N1_TO_1
+from .fused import RANGES
 from .integer import IntegerKernel, QuantizedOperator
 from .integer_requantize import Requantizer, single_precision
 from .integer_unary import unary_kernel
 from .integer_values import scale_of, zero_point_of
 from .kernel import Array, Kernel
 
-#: Activations that the delegate has a range for.
-_RANGES: Mapping[int, tuple[float, float]] = MappingProxyType(
-    {0: (-np.inf, np.inf), RELU: (0.0, np.inf), RELU_N1_TO_1: (-1.0, 1.0), RELU6: (0.0, 6.0)}
-)
 _BYTES = ("INT8", "UINT8")
 
 
@@ -50,7 +45,7 @@ def of_bytes(operator: QuantizedOperator, inputs: Sequence[int] = (0,)) -> bool:
     kinds = {None if end is None else end.type for end in ends}
     single = all(end is not None and end.affine is not None and end.affine.scale.size == 1 for end in ends)
     fused = getattr(operator.options, "fused_activation_function", 0)
-    return single and len(kinds) == 1 and kinds <= set(_BYTES) and fused in _RANGES
+    return single and len(kinds) == 1 and kinds <= set(_BYTES) and fused in RANGES
 
 
 def float_range(activation: int, output: Affine) -> tuple[int, int]:
@@ -75,7 +70,8 @@ def float_range(activation: int, output: Affine) -> tuple[int, int]:
     >>> float_range(3, Affine("INT8", 0.05, -128))
     (-128, -8)
     """
-    ends = np.array(_RANGES[activation], np.float32) / scale_of(output) + np.float32(zero_point_of(output))
+    with np.errstate(over="ignore"):  # what is beyond float32 is beyond the type
+        ends = np.array(RANGES[activation], np.float32) / scale_of(output) + np.float32(zero_point_of(output))
     low, high = np.rint(np.clip(ends, output.qmin, output.qmax))
     return int(low), int(high)
 

@@ -40,7 +40,13 @@ class Call:
     attributes: Mapping[str, Any] = field(default_factory=lambda: _NO_ATTRIBUTES)
 
     def operand(self, index: int) -> Array:
-        """An operand that must be there."""
+        """An operand that must be there.
+
+        Raises
+        ------
+        InvalidValue
+            If it is left out.
+        """
         array = self.optional(index)
         if array is None:
             raise InvalidValue(f"operand {index} is left out; it is required")

@@ -13,10 +13,10 @@ from .integer import apply_integer
 from .weights import apply_weights
 
 if TYPE_CHECKING:
+    from .channels import prune_channels
     from .clustering import cluster
     from .dequantizing import dequantize
     from .pruning import prune
-    from .pruning_channels import prune_channels
     from .reading import Reading, readings
     from .retyping import retype
     from .tidying import tidy
@@ -25,9 +25,7 @@ __all__ = [
     "Edited",
     "Line",
     "Reading",
-    "apply_integer",
     "apply_plan",
-    "apply_weights",
     "cluster",
     "deflated_size",
     "dequantize",
@@ -38,17 +36,17 @@ __all__ = [
     "tidy",
 ]
 
-#: Edits that quantizing doesn't need, and the file of each: imported when first used.
+#: What quantizing doesn't need, mostly edits, and where it stands: imported when first used.
 __getattr__ = late(
     __name__,
     {
+        "channels": ("prune_channels",),
         "clustering": ("cluster",),
-        "pruning": ("prune",),
-        "pruning_channels": ("prune_channels",),
         "dequantizing": ("dequantize",),
+        "pruning": ("prune",),
+        "reading": ("Reading", "readings"),
         "retyping": ("retype",),
         "tidying": ("tidy",),
-        "reading": ("Reading", "readings"),
     },
 )
 

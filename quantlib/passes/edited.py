@@ -46,7 +46,7 @@ class Line:
         return {"where": self.where, "what": self.what, **self.figures}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Edited:
     """What an edit gave.
 
@@ -75,6 +75,9 @@ class Edited:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "totals", MappingProxyType(dict(self.totals)))
+
+    def __repr__(self) -> str:
+        return f"<Edited by {self.verb}: {len(self.done)} changed, {len(self.kept)} left alone>"
 
     def __str__(self) -> str:
         totals = ", ".join(f"{name} {_number(value)}" for name, value in self.totals.items())

@@ -120,6 +120,7 @@ class _Job:
         self.home: dict[int, Affine | None] = {}  # form in which each tensor is made
         self.made: dict[tuple[int, Affine | None], int] = {}  # tensors that exist: of which, in which form
         self.constants: dict[tuple[int, Affine, _Weight | None], int] = {}
+        self.formed: set[int] = set()
 
     def run(self) -> None:
         """Do all of it."""
@@ -230,7 +231,8 @@ class _Job:
                 sparsity=None, buffer=self.shelf.buffer(self.source, t, form, weight)
             )
             table = with_form(table, form)
-            alone = not any(other[0] == t for other in self.constants) and not self._read_in_float(t)
+            alone = t not in self.formed and not self._read_in_float(t)
+            self.formed.add(t)
             if not alone or t in self.source.ends:
                 self.constants[key] = self._add(table, t, form)
             elif t in self.source.producers:  # what a DEQUANTIZE made, which goes

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
+from quantlib.numerics import Gram, Refitted
 from quantlib.operators import row
 from quantlib.recipes import Graph
-from quantlib.tflite import Model
+from quantlib.tflite import Draft, Model
 
+from .versions import raise_version
 from .weight_sites import WeightSite, weight_sites
 
 #: Operators whose products are sums over windows of one input.
@@ -151,3 +154,43 @@ def bias_of(graph: Graph, reading: Reading) -> npt.NDArray[np.float32] | str:
         return "its bias is no constant"
     values = origin.real().reshape(-1).astype(np.float32)
     return values if values.size == reading.outputs else f"its bias has {values.size} elements"
+
+
+def require_refit(refit: object) -> None:
+    """Refuse what is neither None nor says something of weights, by name."""
+    if refit is not None and (
+        not isinstance(refit, Mapping) or not all(isinstance(v, (Gram, Refitted)) for v in refit.values())
+    ):
+        raise InvalidValue(
+            "refit isn't a mapping of weights' names to Gram or Refitted; quantlib.evaluation.refit makes one"
+        )
+
+
+def require_products(site: WeightSite, reading: Reading, gram: Gram) -> None:
+    """Refuse products of what another weight is multiplied with."""
+    groups, size = gram.values.shape[0], gram.values.shape[1] - 1
+    if size != reading.inputs or (groups > 1 and not reading.depthwise) or reading.outputs % groups:
+        raise InvalidValue(
+            f"{site.name}: products of {groups} groups of {size}, and it has {reading.inputs} inputs for each "
+            "output; measure them with this model"
+        )
+
+
+def put_bias(draft: Draft, site: WeightSite, reading: Reading, values: npt.NDArray[np.float32]) -> None:
+    """Give the operator that reads a weight a float bias of its own, before operators are rearranged.
+
+    One that nobody else reads keeps its tensor; else, and where there is none, it gets another.
+    """
+    graph, source = draft.graphs[reading.subgraph], site.graph
+    operator = graph.operators[reading.operator]
+    inputs = operator.inputs.tolist()
+    inputs += [-1] * (reading.bias + 1 - len(inputs))
+    old, buffer = inputs[reading.bias], draft.add_buffer(values)
+    own = old >= 0 and len(source.uses[old]) == 1 and old not in source.ends and source.tensor(old).is_constant
+    if own and source.tensor(old).type == "FLOAT32":
+        graph.tensors[old] = graph.tensors[old].replace(buffer=buffer, sparsity=None)
+        return
+    made = source.tensor(int(operator.outputs[0])).name
+    name = f"{made}/bias" if old < 0 else source.tensor(old).name
+    inputs[reading.bias] = graph.add_tensor(name, "FLOAT32", values.shape, buffer=buffer)
+    graph.operators[reading.operator] = raise_version(draft, graph, operator.replace(inputs=inputs))

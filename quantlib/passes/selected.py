@@ -43,7 +43,7 @@ class Selected:
             If one is no text, or no regular expression.
         """
         given = {"only": only, "skip": skip, "only_types": only_types, "skip_types": skip_types}
-        return cls(Selection(Recipe("weight-only", **given)))  # type: ignore[arg-type]  # it takes one text, too
+        return cls(Selection(Recipe("weight-only").replace(**given)))
 
     def refusal(self, operator: str, names: tuple[str, ...]) -> str:
         """Why an operator's constant isn't to be touched; empty where it is.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +76,14 @@ def weight_sites(model: Model) -> tuple[WeightSite, ...]:
     return tuple(
         replace(s, name=f"{s.name} ({s.graph.index}, {s.tensor.index})") if counts[s.name] > 1 else s for s in sites
     )
+
+
+def alike(sites: Iterable[WeightSite]) -> list[list[WeightSite]]:
+    """Put weights together that are the same values in the same shape: an edit of one is an edit of all."""
+    groups: dict[object, list[WeightSite]] = {}
+    for site in sites:
+        groups.setdefault(site.identity, []).append(site)
+    return list(groups.values())
 
 
 def _of_graph(graph: Graph) -> Iterator[WeightSite]:

@@ -31,21 +31,6 @@ def apply_weights(model: Model, plan: Plan) -> Model:
     """Quantize the constants that a plan names.
 
     Scales are computed here, which reads the weights once; the new bytes come into being when they are written.
-
-    Parameters
-    ----------
-    model : Model
-        The model that the plan was made for.
-    plan : Plan
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    InvalidValue
-        If the plan doesn't fit the model, or a weight isn't finite.
     """
     _check_fit(model, plan)
     if not plan.quantized:

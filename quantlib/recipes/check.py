@@ -50,7 +50,7 @@ class Violation:
         return f"{where}: {self.reason}; {self.remedy}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Findings:
     """What `check` found.
 
@@ -85,11 +85,16 @@ class Findings:
             "notes": list(self.notes),
         }
 
+    def __repr__(self) -> str:
+        return f"<Findings of {self._summary()}>"
+
     def __str__(self) -> str:
+        return "\n".join([*map(str, self.violations), self._summary(), *(f"note: {note}" for note in self.notes)])
+
+    def _summary(self) -> str:
         found, places = len(self.violations), len({(v.subgraph, v.operator) for v in self.violations})
         count = f"{found} violation{'s' * (found != 1)} at {places} of" if found else "no violations in"
-        end = f"{self.target}: {count} {self.operators} operator{'s' * (self.operators != 1)}"
-        return "\n".join([*map(str, self.violations), end, *(f"note: {note}" for note in self.notes)])
+        return f"{self.target}: {count} {self.operators} operator{'s' * (self.operators != 1)}"
 
 
 def check(model: Model, target: Target | str) -> Findings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from quantlib.calibration import Statistics
 from quantlib.numerics import Affine, element_type, retyped
@@ -132,8 +133,8 @@ class _GraphPlan:
         affine = Affine(element_type(kind), np.float32(1 / deviation).reshape(1), np.array([point]))
         return dict.fromkeys(self._floats(self.graph.table.inputs), (affine, "mean and deviation given"))
 
-    def _floats(self, vector: object) -> list[int]:
-        indices = [] if vector is None else list(vector.tolist())  # type: ignore[attr-defined]  # an index vector
+    def _floats(self, vector: npt.NDArray[np.int32] | None) -> list[int]:
+        indices: list[int] = [] if vector is None else vector.tolist()
         return [t for t in indices if t >= 0 and self.graph.tensor(t).type == "FLOAT32"]
 
     def operators(self) -> Iterator[OperatorPlan]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -321,9 +322,11 @@ class Plan:
         """Why a plan changes nothing; empty where it does."""
         if self.counts():
             return ""
-        reasons = [p.reason for p in self.operators if p.mode == "FLOAT32"] or [d.reason for d in self.kept]
+        reasons = Counter(p.reason for p in self.operators if p.mode == "FLOAT32")
+        for decision in () if reasons else self.kept:
+            reasons[decision.reason] += decision.before
         what = "operators with float operands" if self.recipe.activations else "float constants"
-        why = max(dict.fromkeys(reasons), key=reasons.count) if reasons else f"the model has no {what}"
+        why = reasons.most_common(1)[0][0] if reasons else f"the model has no {what}"
         return f"nothing was quantized: {why}; `quantlib plan` lists all"
 
 

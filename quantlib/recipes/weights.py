@@ -26,6 +26,7 @@ _FLOATS = ("FLOAT32", "FLOAT16")
 _SCALE_COST, _ZERO_POINT_COST = 4, 8
 #: From here a row of int8 with scale and zero point takes less than three quarters of one of float16.
 _LONG_ROW = 2 * (_SCALE_COST + _ZERO_POINT_COST)
+_WHOLE = PerTensor()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class _Form:
 
     action: str
     type: str = "FLOAT32"
-    granularity: Granularity = PerTensor()  # noqa: RUF009 - a frozen value
+    granularity: Granularity = _WHOLE
     reason: str = ""
     plain: bool = False
     selected: bool = False

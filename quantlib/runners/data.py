@@ -49,6 +49,8 @@ def samples(data: Data, interface: Interface) -> Iterator[Any]:
     for sample in _rows(data, interface):
         count += 1
         yield sample
+    if not count and isinstance(data, (str, os.PathLike)):
+        raise InvalidValue(f"{os.fspath(data)}: no samples in it; the first axis of each array counts them")
     if not count:
         raise InvalidValue("the data has no samples; a generator can be read only once, so pass a new one")
 

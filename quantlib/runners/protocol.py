@@ -279,7 +279,9 @@ def _fitted(port: Port, given: Any) -> Array:
     if value.dtype != dtype:
         same = value.dtype.newbyteorder("=") == dtype
         if not same and not (port.type == "FLOAT32" and value.dtype.kind == "f"):
-            raise InvalidValue(f"input {port.alias!r}: {value.dtype} values where {port.type} is required; cast them")
+            raise InvalidValue(
+                f"input {port.alias!r}: {value.dtype} values where {port.type} is required; {_remedy(port, value)}"
+            )
         with np.errstate(over="ignore"):  # what is beyond float32 is infinite
             value = value.astype(dtype)
     if value.ndim == len(port.shape) - 1 and port.shape[0] in (1, -1):
@@ -290,5 +292,19 @@ def _fitted(port: Port, given: Any) -> Array:
         for axis, (want, have) in enumerate(zip(port.shape, value.shape, strict=True))
     )
     if not fits:
-        raise InvalidValue(f"input {port.alias!r}: shape {list(value.shape)} where {list(port.shape)} is required")
+        hint = "; an array's first axis counts samples" if value.ndim < len(port.shape) - 1 else ""
+        raise InvalidValue(
+            f"input {port.alias!r}: shape {list(value.shape)} where {list(port.shape)} is required{hint}"
+        )
     return value
+
+
+def _remedy(port: Port, value: Array) -> str:
+    """What to do about values of another type than an input's: a cast alone seldom keeps what they mean."""
+    if value.dtype.kind not in "biufc":
+        return "give numbers; the path of a file of samples stands by itself, not in a list"
+    if port.type in ("INT8", "UINT8", "INT16"):
+        return "bring them to its scale and zero point, which `quantlib inspect` shows"
+    if port.type == "FLOAT32":
+        return "give floats, scaled as those that the model was trained with"
+    return "cast them"

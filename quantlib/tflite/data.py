@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,12 +101,6 @@ class Inline(Data):
         return self._array[start:stop]
 
 
-class Producer(Protocol):
-    """A pure function from a byte range to those bytes, as a uint8 array; safe to call from several threads."""
-
-    def __call__(self, start: int, stop: int, /) -> Bytes: ...
-
-
 class Deferred(Data):
     """Bytes that a function computes, piece by piece, when they are written.
 
@@ -118,7 +112,8 @@ class Deferred(Data):
     nbytes : int
         Length of the whole.
     produce : callable
-        ``produce(start, stop)`` gives the bytes ``start:stop``.
+        ``produce(start, stop)`` gives the bytes ``start:stop`` as a uint8 array, each time the same, also when
+        several threads call it.
     granule : int
         Pieces begin at multiples of this many bytes.
     """

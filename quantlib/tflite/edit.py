@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 #: Codes above this don't fit the old 8-bit field, which then holds this value.
 #: tflite/converter/schema/schema_conversion_utils.cc (PLACEHOLDER_FOR_GREATER_OP_CODES)
 _GREATER = 127
-_CUSTOM = 32
 
 
 @dataclass

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from quantlib.errors import InvalidValue, NotFound
 
 from . import writer
@@ -95,6 +97,20 @@ class Model:
         index: int = operator.opcode_index
         return self.operator_names[index]
 
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Tensors that go into the first subgraph, in order."""
+        return self._ends("inputs")
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Tensors that come out of the first subgraph, in order."""
+        return self._ends("outputs")
+
+    def _ends(self, which: str) -> tuple[Tensor, ...]:
+        indices = getattr(self.subgraphs[0], which) if self.subgraphs else None
+        return tuple(Tensor(self, 0, int(i)) for i in (() if indices is None else indices))
+
     def tensors(self, subgraph: int | None = None) -> Iterator[Tensor]:
         """All tensors, or those of one subgraph, in file order."""
         for g, table in enumerate(self.subgraphs):
@@ -119,6 +135,8 @@ class Model:
         """
         if isinstance(reference, (tuple, list)) and len(reference) == 2:
             g, i = reference
+            if not (isinstance(g, (int, np.integer)) and isinstance(i, (int, np.integer))):
+                raise InvalidValue(f"tensor {reference!r}: give its name, or (subgraph, index)")
             if 0 <= g < len(self.subgraphs) and 0 <= i < len(self.subgraphs[g].tensors or ()):
                 return Tensor(self, g, i)
             raise NotFound(f"tensor {reference}: the model has {self._extent()}; give (subgraph, index) within them")
@@ -138,6 +156,11 @@ class Model:
     def _similar(self, name: str) -> str:
         import difflib
 
+        for signature in self.root.signature_defs or ():
+            g = signature.subgraph_index
+            for entry in (*(signature.inputs or ()), *(signature.outputs or ())):
+                if entry.name == name and g < len(self.subgraphs):
+                    return f"; it is a signature's name of ({g}, {entry.tensor_index}), give that"
         close = difflib.get_close_matches(name, {t.name for t in self.tensors()}, 3, 0.5)
         return f"; similar ones are {', '.join(map(repr, close))}" if close else ""
 
@@ -205,6 +228,18 @@ class Model:
         See `quantlib.tflite.writer.write` for what is promised and raised.
         """
         return writer.write(self, path, rebuild=rebuild, progress=progress)
+
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Model:
+        return self  # nothing in it changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the file's bytes: a memory map can't be taken elsewhere, and the file may not be there."""
+        from .read import read
+
+        return read, (self.to_bytes(),)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Model):

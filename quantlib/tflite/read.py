@@ -61,7 +61,7 @@ def read(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryI
     if isinstance(file, (bytes, bytearray, memoryview)):
         source, name = Source(bytes(file)), "bytes"
     elif hasattr(file, "read"):
-        source, name = Source(file.read()), str(getattr(file, "name", "file object"))
+        source, name = Source(_content(file)), str(getattr(file, "name", "file object"))
     elif isinstance(file, (str, os.PathLike)):
         source, name = Source.open(file), os.fspath(file)
     else:
@@ -71,6 +71,14 @@ def read(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryI
     except InvalidModel as error:
         raise type(error)(f"{name}: {error}") from None
     return Model(root=root, trailing=_trailing(source, end), source=source, source_root=root)
+
+
+def _content(file: Any) -> bytes:
+    content = file.read()
+    if not isinstance(content, bytes):
+        kind = type(content).__name__
+        raise InvalidValue(f"a file object that gives {kind}, and bytes are required; open the file with mode 'rb'")
+    return content
 
 
 def _trailing(source: Source, end: int) -> Data:

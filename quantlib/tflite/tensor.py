@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,9 +72,11 @@ class Quantization:
         return cls(affine.scale.reshape(-1), affine.zero_point.reshape(-1), axis)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Tensor:
     """One tensor of a model.
+
+    What planners ask again and again is looked up once.
 
     Attributes
     ----------
@@ -86,7 +89,7 @@ class Tensor:
     subgraph: int
     index: int
 
-    @property
+    @cached_property
     def table(self) -> Table:
         """Its ``Tensor`` table."""
         table: Table = self.model.subgraphs[self.subgraph].tensors[self.index]
@@ -98,7 +101,7 @@ class Tensor:
         name: str | None = self.table.name
         return name or ""
 
-    @property
+    @cached_property
     def type(self) -> str:
         """Name of its element type in the schema, such as ``INT8``."""
         code: int = self.table.type
@@ -109,12 +112,12 @@ class Tensor:
         """NumPy dtype of `numpy`'s result; int8 for INT4 and INT2, None for types that NumPy doesn't have."""
         return element_type(self.type).storage
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Shape as stored; dynamic dimensions count 1."""
         return () if self.table.shape is None else tuple(self.table.shape.tolist())
 
-    @property
+    @cached_property
     def data(self) -> Data | None:
         """Data of its buffer; None where it isn't a constant."""
         return self.model.data(self.table.buffer)

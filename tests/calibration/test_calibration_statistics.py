@@ -355,3 +355,14 @@ def test_any_damage_ends_in_a_named_error(tmp_path):
         refused += 1
     # Some bits of an archive mean nothing: dates, and fields that are stored twice.
     assert refused > 200
+
+
+def test_statistics_are_walked_as_a_mapping_is():
+    found = rich()
+    assert list(found) == list(found.tensors)
+    assert len(found) == len(found.tensors)
+    key = next(iter(found))
+    assert key in found
+    assert found.names[key] in found
+    assert "nothing of that name" not in found
+    assert 0 not in found

@@ -21,17 +21,11 @@ import quantlib as ql
 from quantlib.calibration import load
 from quantlib.cli import calibrate as command
 from quantlib.cli import main
+from tests.support.command import run
 from tests.support.models import branches, dense, variables
 from tests.support.workers import processes
 
 DEMO, DATA = str(ql.demo.MODEL), str(ql.demo.CALIBRATION)
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of a command."""
-    status = main([str(w) for w in words])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +137,7 @@ def bad(tmp_path: Path, whole: Path) -> Path:
         ("calibrate {demo} --data {bad}/shape.npz -o {bad}/o", "sample 0: input 'image': shape [1, 4, 8, 1]"),
         ("calibrate {demo} --data {bad}/type.npz -o {bad}/o", "sample 0: input 'image': uint8 values"),
         ("calibrate {demo} --data {bad}/name.npz -o {bad}/o", "sample 0: no array for the input 'image'"),
-        ("calibrate {demo} --data {bad}/none.npz -o {bad}/o", "the data has no samples"),
+        ("calibrate {demo} --data {bad}/none.npz -o {bad}/o", "none.npz: no samples in it"),
         ("calibrate {demo} --data {bad}/text.npz -o {bad}/o", "not an .npy or .npz file of plain arrays"),
         ("calibrate {demo} --data {bad}/missing.npz -o {bad}/o", "no such file"),
         ("calibrate {demo} --data {bad}/folder -o {bad}/o", "no .npy or .npz file in the folder"),
@@ -168,7 +162,7 @@ def bad(tmp_path: Path, whole: Path) -> Path:
         ("calibrate {demo} --merge {bad}/all.npz -o {bad}/o", "MODEL says nothing beside --merge"),
         ("calibrate --merge {bad}/all.npz -o {bad}/o --jobs 2", "--jobs says nothing beside --merge"),
         ("run {demo} --data {bad}/shape.npz -o {bad}/o", "sample 0: input 'image': shape [1, 4, 8, 1]"),
-        ("run {demo} --data {bad}/none.npz -o {bad}/o", "the data has no samples"),
+        ("run {demo} --data {bad}/none.npz -o {bad}/o", "none.npz: no samples in it"),
         ("run {demo} --data {data} -o {bad}/nowhere/o", "nowhere: no such folder"),
         ("run {demo} -o {bad}/o", "--data"),
     ],

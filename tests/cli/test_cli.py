@@ -12,17 +12,10 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from quantlib.cli import main
+from tests.support.command import run
 from tests.support.presets import WEIGHT_PRESETS
 
 DEMO = str(ql.demo.MODEL)
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of a command."""
-    status = main([str(w) for w in words])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.mark.parametrize("recipe", WEIGHT_PRESETS)

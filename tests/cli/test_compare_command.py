@@ -12,6 +12,7 @@ import pytest
 import quantlib as ql
 from quantlib.cli import main
 from quantlib.evaluation import load, report
+from tests.support import command
 
 DEMO, LABELS = str(ql.demo.MODEL), str(ql.demo.LABELS)
 
@@ -29,9 +30,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    status = main(["compare", *(str(w) for w in words)])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+    return command.run(capsys, "compare", *words)
 
 
 def test_it_prints_what_the_api_finds(capsys: pytest.CaptureFixture[str], small: Path, data: Path) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from quantlib.cli import main
 from quantlib.evaluation import arithmetics
+from tests.support.command import run
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
     model = ql.read(ql.demo.MODEL)
     ql.quantize(model, "int8", ql.calibrate(model, ql.demo.CALIBRATION)).write(path)
     return str(path)
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    status = main([str(w) for w in words])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def test_it_writes_and_says_what(capsys: pytest.CaptureFixture[str], small: str, tmp_path: Path) -> None:

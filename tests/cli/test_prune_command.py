@@ -10,21 +10,14 @@ from typing import Any
 import pytest
 
 import quantlib as ql
-from quantlib.cli import main
 from quantlib.evaluation import refit, sensitivity
 from quantlib.passes import edited
 from tests.support import pruned
+from tests.support.command import run
 from tests.support.litert import RESOLVERS
 from tests.support.litert import run as run_litert
 
 DEMO, DATA = str(ql.demo.MODEL), str(ql.demo.CALIBRATION)
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of a command."""
-    status = main([str(w) for w in words])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.mark.parametrize(

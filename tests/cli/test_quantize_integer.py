@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from quantlib.cli import main
+from tests.support.command import run
 from tests.support.litert import RESOLVERS
 from tests.support.litert import run as run_litert
 from tests.support.models import branches, dense
@@ -20,13 +20,6 @@ from tests.support.presets import INTEGER_PRESETS
 from tests.support.shared import SHARED, needs_shared
 
 DEMO, DATA = str(ql.demo.MODEL), str(ql.demo.CALIBRATION)
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of a command."""
-    status = main([str(w) for w in words])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.fixture(scope="module")

@@ -102,16 +102,21 @@ def assert_equal(
     ours, theirs = NumpyRunner(model), LiteRTRunner(model, resolver=resolver)
     for sample in samples(model) if given is None else given:
         mine: dict[int, Array] = {}
+        judged: set[int] = set()
 
         def keep(g: int, index: int, values: Array, mine: dict[int, Array] = mine) -> None:
             if g == ours.interface.subgraph:
                 mine[index] = values.copy()
 
-        def judge(g: int, index: int, values: Array, mine: dict[int, Array] = mine) -> None:
+        def judge(
+            g: int, index: int, values: Array, mine: dict[int, Array] = mine, judged: set[int] = judged
+        ) -> None:
             equal(str(model.tensor((g, index))), mine[index], values, least)
+            judged.add(index)
 
         ours.run(sample, tap=keep)
         theirs.run(sample, tap=judge)
+        assert judged.issuperset(port.index for port in ours.interface.outputs)
 
 
 def equal(where: str, ours: Array, theirs: Array, least: float = 80) -> None:

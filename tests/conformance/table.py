@@ -8,7 +8,8 @@ model there in each mode; runs samples of its task in NumPy and in LiteRT with t
 - the least SQNR of float tensors that follow from equal values, and that of all.
 
 Of ``xnnpack``, LiteRT's default interpreter, only outputs can be seen.
-Exits with 1 where integers of the first kind differ, or floats of that kind by more than 80 dB.
+Exits with 1 where integers of the first kind differ, or floats of that kind by more than 80 dB, or nothing of a file
+could be compared.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Row:
     mode: str
     signature: str = ""
     samples: int = 0
+    tensors: int = 0
     wrong: int = 0
     later: int = 0
     steps: int = 0
@@ -97,11 +99,12 @@ class Row:
 
     @property
     def fails(self) -> bool:
-        """Whether a kernel computes other values from the same ones."""
-        return bool(self.wrong or self.failure or self.own < LEAST)
+        """Whether a kernel computes other values from the same ones, or nothing was compared."""
+        return bool(self.wrong or self.failure or self.own < LEAST or not self.tensors)
 
     def add(self, label: str, tensor: Judged, follows: bool) -> None:
         """Take one tensor, and whether all that it is computed from was equal."""
+        self.tensors += 1
         self.integers += tensor.integers
         self.least = min(self.least, tensor.least)
         if not follows:
@@ -313,16 +316,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runtime", default="reference", choices=RESOLVERS)
     given = parser.parse_args(arguments)
     warnings.simplefilter("ignore", UserWarning)  # ranges from few samples are what's wanted
+    wanted = [
+        *((name, FILE) for name in given.files),
+        *((name, mode) for name in given.tasks for mode in given.modes),
+    ]
+    if not wanted:
+        print("no files to compare: the folder of models isn't there; set QUANTLIB_SHARED")
+        return 0
     failed = False
     print(f"runtime {given.runtime}, LiteRT {version('ai-edge-litert')}, {machine()}")
     print(
         f"{'file':52} {'mode':8} {'samples':>7} {'differ':>9} {'integers':>14} {'later':>9} "
         f"{'floats':>9} {'later':>9}"
     )
-    wanted = [
-        *((name, FILE) for name in given.files),
-        *((name, mode) for name in given.tasks for mode in given.modes),
-    ]
     for name, mode in wanted:
         count = count_of(name, mode, given.samples, given.samples if given.large is None else given.large)
         for row in rows(name, mode, count, given.runtime):

@@ -1,6 +1,8 @@
 """The house holds: rooms import from floors below, by the door, and nothing unseen happens at import."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,16 @@ def import_faults(text: str, parts: tuple[str, ...]):
             yield f"line {line}: {name} doesn't stand in the door of {target}"
 
 
+def edit_faults(text: str, parts: tuple[str, ...]):
+    """Imports between edits, each of which has a folder of its own in the room `passes`."""
+    if len(parts) < 3 or parts[0] != "passes":
+        return
+    for module, name, line in imports(ast.parse(text), ("quantlib", *parts[:-1])):
+        inside = [*module.split("."), name][2:] if module.startswith("quantlib.passes") else []
+        if inside and inside[0] != parts[1] and (PACKAGE / "passes" / str(inside[0])).is_dir():
+            yield f"line {line}: {parts[1]} imports {inside[0]}; edits are blind to one another"
+
+
 def is_mutable(value: ast.expr | None) -> bool:
     """Whether an expression makes a container that anybody could change."""
     if isinstance(value, ast.Tuple):
@@ -141,7 +153,7 @@ def test_every_file_is_in_a_room():
     assert rooms - {*FLOOR, *FRONT} == set()
 
 
-@pytest.mark.parametrize("check", [import_faults, habit_faults])
+@pytest.mark.parametrize("check", [import_faults, edit_faults, habit_faults])
 def test_the_house_holds(check):
     assert len(FILES) > 20
     assert [fault for path in FILES for fault in faults(check, path)] == []
@@ -191,6 +203,36 @@ def test_a_wrong_import_is_seen(where, text):
 )
 def test_a_right_import_passes(where, text):
     assert list(import_faults(text, tuple(where.split("/")))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from ..pruning import prune",
+        "from ..pruning.job import Tally",
+        "from .. import pruning",
+        "from quantlib.passes.pruning import prune",
+        "import quantlib.passes.pruning.job",
+    ],
+)
+def test_an_edit_that_knows_another_is_seen(text):
+    assert len(list(edit_faults(text, ("passes", "clustering", "edit.py")))) == 1
+    assert list(edit_faults(text, ("passes", "pruning", "edit.py"))) == []
+    assert list(edit_faults("from ..edited import Edited\nimport math", ("passes", "clustering", "edit.py"))) == []
+
+
+def test_quantizing_loads_no_edit():
+    """Edits are imported when they are first used: each folder of the room `passes` is one."""
+    edits = {f"quantlib.passes.{path.parent.name}" for path in (PACKAGE / "passes").glob("*/__init__.py")}
+    code = (
+        "import sys, quantlib as ql; m = ql.read(ql.demo.MODEL); ql.quantize(m, 'int8', ql.calibrate(m, "
+        "ql.demo.CALIBRATION)); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert len(edits) > 4
+    assert "quantlib.passes.integer" in loaded
+    assert edits & loaded == set()
 
 
 @pytest.mark.parametrize(

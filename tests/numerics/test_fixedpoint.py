@@ -13,13 +13,10 @@ from hypothesis import strategies as st
 
 from quantlib.errors import InvalidValue
 from quantlib.numerics import (
-    exp_on_negative_values,
     multiply_by_quantized_multiplier,
     multiply_by_quantized_multiplier_int64,
-    one_over_one_plus_x,
     quantize_multiplier,
     real_multiplier,
-    reciprocal,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
@@ -182,29 +179,3 @@ class TestMultiply:
             multiply_by_quantized_multiplier([1], 1, 1, rounding="none")  # type: ignore[arg-type]  # that is the test
         with pytest.raises(InvalidValue, match=r"^x has values"):
             multiply_by_quantized_multiplier_int64([1 << 47], 1, 1)
-
-
-class TestFunctions:
-    @pytest.mark.parametrize("bits", [0, 2, 5])
-    def test_exp(self, bits: int) -> None:
-        x = -np.linspace(0, (1 << 31) - 1, 5001).astype(np.int64)
-        real = np.exp(x / 2 ** (31 - bits))
-        np.testing.assert_allclose(exp_on_negative_values(x, bits) / 2**31, real, rtol=0, atol=3e-7)
-        assert exp_on_negative_values([0], bits).tolist() == [HIGH]
-
-    def test_one_over_one_plus_x(self) -> None:
-        x = np.linspace(0, HIGH, 5001).astype(np.int64)
-        np.testing.assert_allclose(one_over_one_plus_x(x) / 2**31, 1 / (1 + x / 2**31), rtol=0, atol=5e-9)
-
-    def test_reciprocal(self) -> None:
-        x = np.unique(np.geomspace(1, HIGH, 2000).astype(np.int64))
-        mantissa, bits = reciprocal(x, 12)
-        np.testing.assert_allclose(mantissa / 2**31 / 2.0**bits, 2**19 / x, rtol=1e-8)
-
-    def test_bad_operands(self) -> None:
-        with pytest.raises(InvalidValue, match=r"^exp of raw numbers with 5 integer bits"):
-            exp_on_negative_values([1], 5)
-        with pytest.raises(InvalidValue, match=r"^1 / \(1 \+ x\) of raw numbers outside"):
-            one_over_one_plus_x([-1])
-        with pytest.raises(InvalidValue, match=r"^the reciprocal of a raw number that isn't positive"):
-            reciprocal([0], 0)

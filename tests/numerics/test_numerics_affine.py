@@ -134,6 +134,13 @@ def test_infinities_and_huge_values_saturate():
     np.testing.assert_array_equal(quantize(x, affine), [127, -128] * 3)
 
 
+@pytest.mark.parametrize("name", ["INT8", "INT32"])
+def test_what_is_beyond_float32_is_infinite(name):
+    affine = Affine(name, 3e38)
+    stored = np.array([-2, -1, 2], affine.type.storage)
+    assert dequantize(stored, affine).tolist() == [-np.inf, -affine.scale.item(), np.inf]
+
+
 @pytest.mark.parametrize("position", [0, 1, BLOCK, 2 * BLOCK + 4])
 @pytest.mark.parametrize("name", ["INT8", "INT32"])
 def test_nan_is_refused_wherever_it_is(position, name):

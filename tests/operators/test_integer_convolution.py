@@ -238,7 +238,7 @@ class TestTransposed:
     @pytest.mark.parametrize("padding", [0, 1])
     @pytest.mark.parametrize("bias", ["FLOAT32", None])
     def test_hybrid(self, bias: str | None, padding: int) -> None:
-        assert_equal(transposed("FLOAT32", bias=bias, padding=padding, fused_activation_function=1), least=125)
+        assert_equal(transposed("FLOAT32", bias=bias, padding=padding, fused_activation_function=1), least=138)
 
 
 def hybrid(name: str, scales: Any, *, weights: str = "INT8", groups: int = 1, **settings: Any) -> Model:

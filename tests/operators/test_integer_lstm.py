@@ -98,7 +98,7 @@ def judge(model: Model, x: Any, scale: int) -> None:
 def test_the_logistic_function() -> None:
     exact = 32768 / (1 + np.exp(ALL / -4096))
     found = sigmoid_of_gate(ALL)
-    assert np.abs(found - exact).max() < 7
+    assert np.abs(found - exact).max() < 6.5
     assert found[[0, 32768, -1]].tolist() == [11, 16384, 32756]
 
 
@@ -106,7 +106,7 @@ def test_the_logistic_function() -> None:
 def test_the_hyperbolic_tangent(bits: int) -> None:
     exact = 32768 * np.tanh(ALL * 2.0 ** (bits - 15))
     found = tanh_of_gate(ALL, bits)
-    assert np.abs(found - np.clip(exact, -32768, 32767)).max() < 13
+    assert np.abs(found - np.clip(exact, -32768, 32767)).max() < 12.1
     np.testing.assert_array_equal(found[1:32768], -found[:32768:-1])
 
 
@@ -119,7 +119,7 @@ def test_normalization() -> None:
     x = np.array([[-3000, -1000, 1000, 3000]], np.int16)
     ones, half = np.full(4, 1 << 10, np.int16), (np.int64(1 << 30), np.int64(-9))
     found = normalize_gate(x, ones, np.zeros(4, np.int32), half, 1)
-    np.testing.assert_allclose(found / 4096, x / np.std(x), atol=2e-3)
+    np.testing.assert_allclose(found / 4096, x / np.std(x), rtol=0, atol=2e-4)
     still = normalize_gate(np.full((1, 4), 7), ones, np.array([0, 1 << 20, -(1 << 20), 0], np.int32), half, 1)
     assert still.tolist() == [[0, 4096, -4096, 0]]
 

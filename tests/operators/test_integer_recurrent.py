@@ -44,4 +44,4 @@ def test_the_real_values_are_those_of_the_float_kernel() -> None:
     small = ql.quantize(model, "int8", ql.calibrate(model, [[v] for v in x], sequence=True))
     a, b = (NumpyRunner(m) for m in (model, small))
     pairs = [next(iter(r.run([v], keep_state=True).values())) for v in x for r in (a, b)]
-    assert ql.numerics.sqnr_db(np.stack(pairs[::2]), np.stack(pairs[1::2])) > 37
+    assert ql.numerics.sqnr_db(np.stack(pairs[::2]), np.stack(pairs[1::2])) > 40

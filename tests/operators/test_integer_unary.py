@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantlib.errors import InvalidValue
-from quantlib.operators.integer_functions import inverse_sqrt_multiplier, logarithm
 from quantlib.runners import NumpyRunner
 from quantlib.tflite import Model
 from tests.conformance.judge import End, assert_equal, operator
@@ -51,25 +50,6 @@ def test_below_zero(name: str, kind: str) -> None:
     runner = NumpyRunner(unary(name, kind, (0.1, 0), (0.1, 0), 2))
     with pytest.raises(InvalidValue, match=rf"{name} of -3, less than the zero point 0"):
         runner.run([np.array([[-3, 5]], kind.lower())])
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(1, 2**31 - 1))
-def test_inverse_square_root(x: int) -> None:
-    mantissa, shift = inverse_sqrt_multiplier(np.array([x]))
-    assert (mantissa / 2**31 * 2.0**shift).item() == pytest.approx(x**-0.5, rel=2e-6, abs=2e-12)
-
-
-def test_inverse_square_root_of_zero() -> None:
-    assert [v.tolist() for v in inverse_sqrt_multiplier(np.array([0, 1]))] == [[2**31 - 1] * 2, [0, 0]]
-    with pytest.raises(InvalidValue, match=r"^1 / sqrt of -1\.\.3; 0 to"):
-        inverse_sqrt_multiplier(np.array([-1, 3]))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(1 << 19, 2**31 - 1))
-def test_logarithm(x: int) -> None:
-    assert (logarithm(np.array([x]), 12, 5) / 2**26).item() == pytest.approx(np.log(x / 2**19), abs=1e-6)
 
 
 SCALE = st.floats(1e-4, 10).map(np.float32)

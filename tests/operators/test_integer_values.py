@@ -6,7 +6,9 @@ import pytest
 from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine, PerAxis
 from quantlib.operators.integer import Operand, QuantizedOperator, constants_once, per_tensor
-from quantlib.operators.integer_values import less_zero_point, stored
+from quantlib.operators.integer_requantize import activation_range, real_range
+from quantlib.operators.integer_values import less_zero_point, ratio, stored
+from quantlib.operators.integer_xnnpack import float_range
 from quantlib.operators.kernel import Call
 from quantlib.tflite import Table
 
@@ -23,6 +25,21 @@ def test_the_zero_point_takes_no_bits_from_the_steps():
 
 def test_limits_take_the_place_of_the_type_s():
     assert stored(np.array([-50, 1, 50]), Affine("INT16", 1, 2), (-3, 9)).tolist() == [-3, 3, 9]
+
+
+def test_ends_beyond_float32_are_those_of_the_type():
+    tiny = Affine("INT8", 1e-39, 3)
+    assert activation_range(3, tiny) == float_range(3, tiny) == real_range(tiny, 0, 6) == (3, 127)
+    assert real_range(Affine("INT32", 1.0, 7), -np.inf, np.inf) == (-(2**31), 2**31 - 1)
+    assert activation_range(5, Affine("INT8", 1.0, 7)) == (-128, 127)  # the sign bit is taken for none
+    assert ratio(Affine("INT8", 3e38), tiny, np.float32) == np.inf
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_ratios_are_rounded_once(kind):
+    found = ratio(Affine("INT8", 0.1), Affine("INT8", 0.3), kind)
+    assert type(found) is kind
+    assert found == kind(np.float32(0.1)) / kind(np.float32(0.3))
 
 
 def test_one_scale_each_is_required():

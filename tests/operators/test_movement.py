@@ -166,6 +166,18 @@ def test_concatenation_applies_its_activation():
     assert found.tolist() == [0, 0, 1, 0, 6, 6]
 
 
+def test_what_does_not_fit_is_named():
+    x = floats(2, 3)
+    for paddings, value in (([(0, 0)], None), ([(0, 0), (0, -1)], None), ([(0, 0), (1, 1)], floats(2))):
+        with pytest.raises(InvalidValue, match=r"^shape \(2, 3\) padded by .* one for each axis"):
+            floating.pad(x, paddings, value)
+    for blocks, paddings in (([2], []), ([0], [(0, 1)]), ([1, 1], [(0, 0), (0, 0)])):
+        with pytest.raises(InvalidValue, match=r"^blocks .* don't fit shape \(2, 3\)"):
+            floating.space_to_batch(x, blocks, paddings)
+    with pytest.raises(InvalidValue, match=r"^no arrays to concatenate"):
+        floating.concatenate([], 0)
+
+
 def test_special_values_are_only_moved():
     x = np.array([np.nan, np.inf, -np.inf, -0.0], np.float32)
     for found in (floating.transpose(x, [0]), floating.pad(x, [(0, 0)]), floating.gather(x, np.arange(4))):

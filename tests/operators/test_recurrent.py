@@ -241,7 +241,7 @@ def test_svdf(shape, seed, rank, activation, biased):
         found = ours("SVDF", [xs[-1], *weights, held], Table("SVDFOptions", rank=rank))[0]
     kept = np.stack(xs[-memory:], 1).astype(np.float64) @ weights[0].T
     sums = np.einsum("bmf,fm->bf", kept, weights[1]).reshape(b, units, rank).sum(-1)
-    np.testing.assert_allclose(found, sums + (weights[2] if biased else 0), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, sums + (weights[2] if biased else 0), rtol=0, atol=1e-6)
 
 
 def test_a_diagonal_recurrence_is_that_matrix():

@@ -13,8 +13,7 @@ import quantlib as ql
 from quantlib.errors import InvalidRecipe
 from quantlib.recipes import Plan, plan_integer
 from quantlib.tflite import Model, Table
-from tests.support.models import signature
-from tests.support.network import Network, gaussian
+from tests.support.network import Network, gaussian, served
 from tests.support.networks import EXAMPLES, example
 from tests.support.planned import (
     calibrated,
@@ -35,18 +34,6 @@ MODES = ("int8", "int16x8", "uint8")
 KINDS = {"int8": "INT8", "int16x8": "INT16", "uint8": "UINT8"}
 
 
-def classifier() -> tuple[Network, Model]:
-    """A signature whose names aren't those of the tensors."""
-    net = Network()
-    x = net.input("image", (1, 4, 4, 3))
-    conv = net.convolution("conv", x, gaussian((4, 3, 3, 3), 1, 0.3), fused_activation_function=1)
-    shape = net.constant("shape", np.array([1, 64], "i4"))
-    flat = net.op("RESHAPE", [conv, shape], "flat", (1, 64), Table("ReshapeOptions", new_shape=[1, 64]))
-    scores = net.fully_connected("scores", flat, gaussian((5, 64), 2, 0.1))
-    net.draft.signatures.append(signature("serve", {"pixels": x}, {"points": scores}))
-    return net, net.done(scores)
-
-
 def ends(model: Model) -> tuple[list[str], list[str]]:
     graph = model.subgraphs[0]
     return tuple([model.tensor((0, int(t))).type for t in v] for v in (graph.inputs, graph.outputs))  # type: ignore[return-value]  # of two
@@ -60,7 +47,7 @@ def conversions(before: str, after: str) -> int:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("given", "asked"), list(product(TYPES, TYPES)))
 def test_inputs_and_outputs_have_the_types_asked_for(mode: str, given: str, asked: str) -> None:
-    net, model = classifier()
+    net, model = served()
     data = samples(net)
     made = valid(ql.quantize(model, planned(model, data, mode, input_type=given, output_type=asked)), model)
     assert ends(made) == ([given], [asked])
@@ -70,7 +57,7 @@ def test_inputs_and_outputs_have_the_types_asked_for(mode: str, given: str, aske
     assert found[start : start + 3] == inner
     assert start == conversions(given, KINDS[mode])
     assert len(found) - start - 3 == conversions(KINDS[mode], asked)
-    assert min(decibels(model, made, data)) > 25
+    assert min(decibels(model, made, data)) > 38
     old, new = (m.root.signature_defs[0] for m in (model, made))
     assert [(e.name, e.tensor_index) for e in (*new.inputs, *new.outputs)] == [
         ("pixels", int(made.subgraphs[0].inputs[0])), ("points", int(made.subgraphs[0].outputs[0])),
@@ -83,7 +70,7 @@ def test_inputs_and_outputs_have_the_types_asked_for(mode: str, given: str, aske
 
 @pytest.mark.parametrize(("first", "second"), [("INT8", "UINT8"), ("UINT8", "INT8")])
 def test_int8_and_uint8_ends_differ_by_128(first: str, second: str) -> None:
-    net, model = classifier()
+    net, model = served()
     a, b = (planned(model, samples(net), "int8", input_type=kind, output_type=kind) for kind in (first, second))
     shift = 128 if second == "UINT8" else -128
     for one, other in zip(a.ends, b.ends, strict=True):
@@ -108,7 +95,7 @@ def test_an_output_that_a_float_operator_makes(last: str, mode: str, asked: str)
     data = samples(net)
     made = valid(ql.quantize(model, planned(model, data, mode, output_type=asked)), model)
     assert ends(made)[1] == [asked if last == "SIN" else "INT32", asked]
-    assert min(decibels(model, made, data)) > 20
+    assert min(decibels(model, made, data)) > 38
 
 
 @pytest.mark.parametrize("given", TYPES)
@@ -121,7 +108,7 @@ def test_an_input_that_a_float_operator_reads(mode: str, given: str) -> None:
     made = valid(ql.quantize(model, planned(model, data, mode, input_type=given)), model)
     assert ends(made)[0] == [given]
     assert names(made)[: 2 if given != "FLOAT32" else 1] == (["DEQUANTIZE", "SIN"] if given != "FLOAT32" else ["SIN"])
-    assert min(decibels(model, made, data)) > 20
+    assert min(decibels(model, made, data)) > 38
 
 
 @pytest.mark.parametrize(("given", "asked"), list(product(TYPES, TYPES)))
@@ -130,7 +117,7 @@ def test_an_output_that_is_read_within_too(given: str, asked: str) -> None:
     plan = ql.plan(made_of.model, recipe("int8", input_type=given, output_type=asked), of_example(made_of))
     made = valid(ql.quantize(made_of.model, plan), made_of.model)
     assert ends(made) == ([given], [asked] * 2)
-    assert min(decibels(made_of.model, made, made_of.data[None])) > 25
+    assert min(decibels(made_of.model, made, made_of.data[None])) > 36
 
 
 @pytest.mark.parametrize("asked", TYPES)
@@ -144,7 +131,7 @@ def test_an_output_that_float_and_integer_operators_read(mode: str, asked: str) 
     data = samples(net)
     made = valid(ql.quantize(model, planned(model, data, mode, output_type=asked)), model)
     assert ends(made)[1] == [asked] * 3
-    assert min(decibels(model, made, data)) > 20
+    assert min(decibels(model, made, data)) > 38
     if asked == "FLOAT32":  # what SIN reads is the output itself
         assert names(made).count("DEQUANTIZE") == 2
 
@@ -165,7 +152,9 @@ def test_an_input_that_is_an_output_and_an_output_given_twice(mode: str, kind: s
     sample = {"x": data["x"][0]}
     first, through, again = run(made, sample)
     assert np.array_equal(first, again)
-    assert np.abs(through - sample["x"]).max() < 0.03
+    form = made.tensor((0, outputs[1])).quantization
+    half = 0 if form is None else form.scale[0] / 2
+    assert np.abs(through - sample["x"]).max() <= half * 1.0001
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -59,7 +59,7 @@ def test_what_stands_behind_dequantize_computes_the_same(recipe: str, resolver: 
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-@pytest.mark.parametrize(("recipe", "least"), [("dynamic", 30.0), ("dynamic-int4", 15.0)])
+@pytest.mark.parametrize(("recipe", "least"), [("dynamic", 40.0), ("dynamic-int4", 20.0)])
 def test_hybrid_kernels_come_close(recipe: str, least: float, resolver: str) -> None:
     model = classifier()
     for ours, reference in zip(run(ql.quantize(model, recipe), resolver), run(model), strict=True):
@@ -196,7 +196,7 @@ def test_a_skipped_reader_still_reads_floats() -> None:
     assert readers == {"FULLY_CONNECTED": "FLOAT32"}  # the last one's
     types = [small.tensor((0, int(o.inputs[1]))).type for o in small.subgraphs[0].operators]
     assert types == ["INT8", "FLOAT32"]
-    assert sqnr_db(run(model)[0], run(small)[0]) > 30
+    assert sqnr_db(run(model)[0], run(small)[0]) > 46
 
 
 def test_a_weight_that_is_not_finite_is_refused_by_name() -> None:
@@ -256,7 +256,7 @@ def test_float16_files_are_a_source(recipe: str) -> None:
     names = [small.operator_name(o) for o in small.subgraphs[0].operators]
     assert len(small.to_bytes()) < 0.65 * len(float16_source().to_bytes())
     for resolver in RESOLVERS:
-        least = 10 if "int4" in recipe else 30
+        least = 20 if "int4" in recipe else 40
         assert sqnr_db(run(float16_source())[0], run(small, resolver)[0]) > least
     # the old DEQUANTIZE of each weight is gone; dynamic has none left: biases became plain constants
     assert names.count("DEQUANTIZE") == (6 if recipe == "weight-only" else 0)

@@ -91,12 +91,13 @@ REFUSED = [
     ([X], "a sample of 1 array, and the model has 2 inputs: left, right"),
     ([X, N, N], "a sample of 3 arrays"),
     (X, "a sample of one array, and the model has 2 inputs: left, right; give a mapping"),
-    ([N, X], "input 'left': int32 values where FLOAT32 is required"),
+    ([N, X], "input 'left': int32 values where FLOAT32 is required; give floats, scaled as those"),
     ([X, N.astype(np.int64)], "input 'right': int64 values where INT32 is required; cast them"),
-    ([X, N.astype(np.float32)], "input 'right': float32 values where INT32 is required"),
+    ([X, N.astype(np.float32)], "input 'right': float32 values where INT32 is required; cast them"),
+    (["samples.npz", N], "input 'left': <U11 values where FLOAT32 is required; give numbers; the path"),
     ([X.astype(np.complex64), N], "input 'left': complex64 values"),
     ([X[:, :3], N], "input 'left': shape [1, 3] where [1, 4] is required"),
-    ([X[0, 0], N], "input 'left': shape [] where [1, 4] is required"),
+    ([X[0, 0], N], "input 'left': shape [] where [1, 4] is required; an array's first axis counts samples"),
     ([X[None], N], "input 'left': shape [1, 1, 4]"),
     ([X, None], "input 'right': object values where INT32 is required"),
     ([[[1.0, 2.0], [3.0]], N], "input 'left': a list that is no array"),
@@ -291,7 +292,7 @@ def a_tap_sees_inner_tensors(make: Make) -> None:
     found = {i: v for _, i, v in seen(make(model), x)}
     assert list(found) == [0, 1, 2]
     w1, b1 = (model.tensor(name).numpy() for name in ("w1", "b1"))
-    np.testing.assert_allclose(found[1], np.maximum(x @ w1.T + b1, 0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found[1], np.maximum(x @ w1.T + b1, 0), rtol=1e-6, atol=1e-6)
 
 
 def a_tap_sees_recurrent_state(make: Make) -> None:

@@ -311,7 +311,7 @@ def test_litert_sees_the_same_tensors(demo: Case) -> None:
     assert set(found.tensors) == set(expected.tensors)
     assert found.names == expected.names
     for key, state in expected.tensors.items():
-        tolerance = 1e-5 * max(-state.min, state.max)
+        tolerance = 1e-6 * max(-state.min, state.max)
         np.testing.assert_allclose(found.tensors[key].range, state.range, rtol=0, atol=tolerance)
         assert found.tensors[key].count == state.count
     with ThreadPoolExecutor(1) as one:

@@ -131,6 +131,9 @@ def test_bad_files(model: ql.Model, data: np.ndarray, tmp_path: Path) -> None:
     assert "no such file" in message(NotFound, model, tmp_path / "none.npz")
     (tmp_path / "empty").mkdir()
     assert "no .npy or .npz file in the folder" in message(NotFound, model, tmp_path / "empty")
+    np.savez(tmp_path / "none.npz", image=data[:0])
+    text = message(InvalidValue, model, tmp_path / "none.npz")
+    assert text == f"{tmp_path / 'none.npz'}: no samples in it; the first axis of each array counts them"
     for name, content in (("text.npy", b"not an array"), ("empty.npz", b""), ("cut.npz", None)):
         np.savez(tmp_path / name, image=data) if content is None else (tmp_path / name).write_bytes(content)
         if content is None:

@@ -52,7 +52,7 @@ def test_taps_show_the_same_in_both(name: str, runner: str) -> None:
     assert [key[:2] for key in ours] == [key[:2] for key in theirs]
     for (_, _, a), (_, _, b) in zip(ours, theirs, strict=True):
         assert a.dtype == b.dtype
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
 class TestLiteRT:

@@ -145,7 +145,7 @@ class TestOnce:
             runner.run(x)
         assert calls == {"DEQUANTIZE": 1}
         w = models.weights(8, 8, seed=4).astype(np.float16).astype(np.float32)
-        np.testing.assert_allclose(runner.run(x)["y"], x @ w.T @ w.T, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(runner.run(x)["y"], x @ w.T @ w.T, rtol=1e-6, atol=1e-6)
 
     def test_sparse_constants_become_dense_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         model = models.sparse()
@@ -154,7 +154,7 @@ class TestOnce:
         runner = NumpyRunner(model)
         forbid_reading(monkeypatch)
         x = models.weights(1, 16)
-        np.testing.assert_allclose(runner.run(x)["y"], x @ w.T, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(runner.run(x)["y"], x @ w.T, rtol=1e-6, atol=1e-6)
 
     def test_a_chain_of_sparse_and_half_is_folded(self) -> None:
         model = models.sparse()
@@ -172,7 +172,7 @@ class TestOnce:
         x = models.weights(1, 16)
         assert [i for _, i, _ in seen(NumpyRunner(folded), x)] == [folded.tensor(n).index for n in ("x", "y")]
         w = model.tensor("w_sparse").numpy().astype(np.float16).astype(np.float32)
-        np.testing.assert_allclose(NumpyRunner(folded).run(x)["y"], x @ w.T, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(NumpyRunner(folded).run(x)["y"], x @ w.T, rtol=1e-6, atol=1e-6)
 
     def test_a_dequantized_constant_may_be_an_output(self) -> None:
         model = built.half_weights()

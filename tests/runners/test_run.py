@@ -113,3 +113,11 @@ def test_progress_counts_samples() -> None:
     done: list[int] = []
     ql.run(named("a", "b", "c"), X, progress=done.append)
     assert sum(done) == 5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int64"])
+def test_an_integer_input_is_never_told_to_cast(dtype: str) -> None:
+    model = ql.read(ql.demo.MODEL)
+    recipe = ql.recipes.int8(input_type="INT8", default_ranges=(-6, 6))
+    with pytest.raises(InvalidValue, match=f"{dtype} values where INT8 .*; bring them to its scale and zero point"):
+        ql.run(ql.quantize(model, recipe), np.zeros((2, 8, 8, 1), dtype))

@@ -64,6 +64,12 @@ def with_constant(operator, options="", values=None, at=1):
     return build
 
 
+def times_three(net, x, dead):
+    """One number for all channels."""
+    three = net.constant("constant", np.full(1, 3, np.float32))
+    return net.op("MUL", [x, three], "moved", net.shape(x), Table("MulOptions"))
+
+
 def joined(operator, options=""):
     """Two layers of the same channels."""
 
@@ -239,6 +245,7 @@ CARRIERS = MappingProxyType(
         "SUB constant": with_constant("SUB", "SubOptions"),
         "SUB from constant": with_constant("SUB", "SubOptions", at=0),
         "MUL constant": with_constant("MUL", "MulOptions", 3.0),
+        "MUL one constant": times_three,
         "DIV constant": with_constant("DIV", "DivOptions", 2.0),
         "MAXIMUM constant": with_constant("MAXIMUM", "MaximumMinimumOptions", -2.0),
         "PRELU": with_constant("PRELU", "", 0.25),

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib.tflite import Draft, Model, Table
+from tests.support.models import signature
 
 Array = npt.NDArray[Any]
 
@@ -95,3 +96,15 @@ def classifier() -> Model:
     x = net.op("RESHAPE", [x, shape], "flat", (1, 16 * 16 * 16), Table("ReshapeOptions", new_shape=[1, 4096]))
     x = net.fully_connected("dense", x, gaussian((10, 4096), 3, 0.02))
     return net.done(x)
+
+
+def served() -> tuple[Network, Model]:
+    """A signature whose names aren't those of the tensors."""
+    net = Network()
+    x = net.input("image", (1, 4, 4, 3))
+    conv = net.convolution("conv", x, gaussian((4, 3, 3, 3), 1, 0.3), fused_activation_function=1)
+    shape = net.constant("shape", np.array([1, 64], "i4"))
+    flat = net.op("RESHAPE", [conv, shape], "flat", (1, 64), Table("ReshapeOptions", new_shape=[1, 64]))
+    scores = net.fully_connected("scores", flat, gaussian((5, 64), 2, 0.1))
+    net.draft.signatures.append(signature("serve", {"pixels": x}, {"points": scores}))
+    return net, net.done(scores)

@@ -43,6 +43,17 @@ def model(mode: str = "", **changes: Any) -> Model:
     return ql.quantize(made, recipe, calibrated(made, samples(net)) if recipe.activations else None)
 
 
+def shared() -> Model:
+    """Two layers on one buffer, and one whose weight has their tensor."""
+    net = Network()
+    x = net.input("x", (1, 64))
+    w = net.constant("w", gaussian((64, 64)))
+    other = net.constant("other", gaussian((64, 64)), buffer=net.graph.tensors[w].buffer)
+    for i, weight in enumerate((w, other, w)):
+        x = net.fully_connected(f"layer{i}", x, weight)
+    return net.done(x)
+
+
 def zeros(tensor: Any) -> int:
     """How many elements of a constant are zero: its zero point, where it has one."""
     stored, found = tensor.numpy(), tensor.quantization

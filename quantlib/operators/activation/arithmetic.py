@@ -10,10 +10,12 @@ import numpy as np
 from quantlib.numerics import exp_on_negative_values
 
 from ..description import Arithmetic, Description, as_table, fixed, quantized, split, stepped
+from ..integer_requantize import real_range
 from ..integer_table import exponent_of
+from ..integer_values import ratio
 from .integer import gelu_of
 from .integer_builtin import EXPONENTS, exponential_table, step_of
-from .integer_rectified import leaky_multipliers, leaky_xnnpack_multipliers, rectified_range, rectifier_multiplier
+from .integer_rectified import leaky_multipliers, leaky_xnnpack_multipliers
 from .integer_sigmoid import LOGISTIC_SHIFTS, TANH_SHIFTS, factor_of, sigmoid_table
 from .integer_softmax import DIFFERENCE, exponentials, log_differences, softmax_multiplier, softmax_tables
 
@@ -77,14 +79,14 @@ def _rectified(low: float, high: float) -> Description:
     def describe(operator: QuantizedOperator, shapes: Shapes, make: Callable[[], Kernel | None]) -> Arithmetic | None:
         if operator.operand(0).type != "INT16" or not quantized(operator.operand(0), operator.output):
             return None
-        return Arithmetic("requantize", _rectifier(operator), rectified_range(operator.output.parameters, low, high))
+        return Arithmetic("requantize", _rectifier(operator), real_range(operator.output.parameters, low, high))
 
     return Description(describe)
 
 
 def _rectifier(operator: QuantizedOperator) -> tuple[Multiplier, ...]:
     before, after = operator.operand(0).parameters, operator.output.parameters
-    return (fixed("output", rectifier_multiplier(before, after)),)
+    return (fixed("output", ratio(before, after, np.float32)),)
 
 
 def _leaky(operator: QuantizedOperator) -> tuple[Multiplier, ...]:

@@ -62,11 +62,15 @@ def _fixed(operator: QuantizedOperator, scale: float, zero_points: Mapping[str, 
 _SHARES = MappingProxyType({"INT8": -128, "UINT8": 0, "INT16": 0})
 
 
+def _int16_kernel(operator: QuantizedOperator, function: Callable[[Array, float], Array]) -> Kernel:
+    """Make the kernel of a function of INT16 values and their scale, to 32,768 steps."""
+    _fixed(operator, 1 / 32768, _SHARES)
+    return unary_kernel(lambda x, before, after: function(x, float(scale_of(before))))(operator)
+
+
 def _logistic_kernel(operator: QuantizedOperator) -> Kernel:
     if operator.output.type == "INT16":
-        _fixed(operator, 1 / 32768, _SHARES)
-        of_int16 = logistic_by_scale if operator.runtime == "builtin" else logistic_int16
-        return unary_kernel(lambda x, before, after: of_int16(x, float(scale_of(before))))(operator)
+        return _int16_kernel(operator, logistic_by_scale if operator.runtime == "builtin" else logistic_int16)
     # The zero point isn't looked at: other than that of 0 shifts the result.
     _fixed(operator, 1 / 256, {operator.output.type: operator.output.zero_point})
     return real_kernel(logistic)(operator)
@@ -74,9 +78,7 @@ def _logistic_kernel(operator: QuantizedOperator) -> Kernel:
 
 def _tanh_kernel(operator: QuantizedOperator) -> Kernel:
     if operator.output.type == "INT16":
-        _fixed(operator, 1 / 32768, _SHARES)
-        of_int16 = tanh_by_scale if operator.runtime == "builtin" else tanh_int16
-        return unary_kernel(lambda x, before, after: of_int16(x, float(scale_of(before))))(operator)
+        return _int16_kernel(operator, tanh_by_scale if operator.runtime == "builtin" else tanh_int16)
     return real_kernel(tanh)(operator)
 
 

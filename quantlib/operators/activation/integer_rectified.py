@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.numerics import Affine, multiply_by_quantized_multiplier, quantize_multiplier, round_half_away
+from quantlib.numerics import Affine, multiply_by_quantized_multiplier, quantize_multiplier
 
-from ..integer_values import less_zero_point, scale_of, stored, zero_point_of
+from ..integer_requantize import real_range
+from ..integer_values import less_zero_point, ratio, scale_of, stored
 from ..integer_xnnpack import times_256
 
 if TYPE_CHECKING:
@@ -44,31 +45,15 @@ def rectify_integers(x: Array, before: Affine, after: Affine, low: float, high: 
     >>> rectify_integers(np.array([-4, 5, 90], np.int8), Affine("INT8", 0.1), Affine("INT8", 0.05, -128), 0, 6)
     array([-128, -118,   -8], dtype=int8)
     """
-    real = rectifier_multiplier(before, after)
+    real = ratio(before, after, np.float32)
     steps = multiply_by_quantized_multiplier(less_zero_point(x, before), *quantize_multiplier(real))
-    return stored(steps, after, rectified_range(after, low, high))
-
-
-def rectified_range(after: Affine, low: float, high: float) -> tuple[int, int]:
-    """Integers that stand for `low` and `high`, within the type's range."""
-    scale, zero_point = scale_of(after), zero_point_of(after)
-    least, greatest = after.qmin, after.qmax
-    if np.isfinite(low):
-        least = max(least, zero_point + int(round_half_away(np.float32(low) / scale)))
-    if np.isfinite(high):
-        greatest = min(greatest, zero_point + int(round_half_away(np.float32(high) / scale)))
-    return least, greatest
-
-
-def rectifier_multiplier(before: Affine, after: Affine) -> np.float32:
-    """Real multiplier of what isn't below zero."""
-    return np.float32(scale_of(before) / scale_of(after))
+    return stored(steps, after, real_range(after, low, high))
 
 
 def leaky_multipliers(before: Affine, after: Affine, alpha: float) -> tuple[np.float32, np.float32]:
     """Real multipliers of what isn't below zero, and of what is."""
     below = np.float32(np.float32(scale_of(before) * np.float32(alpha)) / scale_of(after))
-    return rectifier_multiplier(before, after), below
+    return ratio(before, after, np.float32), below
 
 
 def leaky_relu_integers(x: Array, before: Affine, after: Affine, alpha: float) -> Array:
@@ -107,7 +92,7 @@ def leaky_relu_integers(x: Array, before: Affine, after: Affine, alpha: float) -
 
 def leaky_xnnpack_multipliers(before: Affine, after: Affine, alpha: float) -> tuple[np.float32, np.float32]:
     """Real multipliers of what is above zero, and of what isn't, as XNNPACK computes them in float32."""
-    upper = rectifier_multiplier(before, after)
+    upper = ratio(before, after, np.float32)
     return upper, np.float32(upper * np.float32(alpha))
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from quantlib.errors import InvalidValue
 from quantlib.numerics import (
     exp_on_negative_values,
+    leading_zeros,
+    log_of_one_or_more,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
     reciprocal,
@@ -18,7 +20,6 @@ from quantlib.numerics import (
     saturating_rounding_doubling_high_mul,
 )
 
-from ..integer_functions import logarithm
 from ..integer_table import between, interpolation_table
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def log_softmax_bytes(x: Array, scale: float) -> Array:
     terms = rounding_divide_by_pot(exp_on_negative_values(raw, DIFFERENCE), _SUM).astype(np.int64)
     below = x.max(axis=-1, keepdims=True).astype(np.int64) - x
     sums = np.asarray(np.where(below <= least, terms[below], 0).sum(axis=-1, keepdims=True))
-    log = logarithm(sums, _SUM, DIFFERENCE)
+    log = log_of_one_or_more(sums, _SUM, DIFFERENCE)
     # differences beyond what the logarithm leaves of the range
     limit = -multiply_by_quantized_multiplier(log - (1 << 31), *reverse).astype(np.int64)
     steps = rounding_divide_by_pot(raw[below] - log, 31 - DIFFERENCE - _LOGARITHM).astype(np.int64)
@@ -203,7 +204,7 @@ def softmax_int16(x: Array, scale: float, beta: float = 1.0) -> Array:
     scaled = multiply_by_quantized_multiplier(below, *quantize_multiplier(real)).astype(np.int64)
     terms = exps(np.clip(scaled + 32767, -32768, 32767)).astype(np.int64)
     sums = np.asarray(terms.sum(axis=-1, keepdims=True))
-    zeros = 32 - np.frexp(sums.astype(np.float64))[1].astype(np.int64)
+    zeros = leading_zeros(sums)
     shifted = ((sums << (zeros - 1)) + (1 << 13)) >> 14
     factor = inverse(np.clip(shifted - (1 << 15) - (1 << 16), -32768, 32767)).astype(np.int64)
     right = 31 - zeros

@@ -54,9 +54,11 @@ class Detector:
     def of(cls, attributes: Mapping[str, Any]) -> Detector:
         """Read the operator's own options."""
         try:
+            classes = int(attributes["num_classes"])
+            y, x, height, width = (float(attributes[f"{side}_scale"]) for side in "yxhw")
             return cls(
-                num_classes=int(attributes["num_classes"]),
-                scales=tuple(float(attributes[f"{side}_scale"]) for side in "yxhw"),  # type: ignore[arg-type]  # four
+                num_classes=classes,
+                scales=(y, x, height, width),
                 max_detections=int(attributes["max_detections"]),
                 max_classes_per_detection=int(attributes["max_classes_per_detection"]),
                 score_threshold=float(attributes["nms_score_threshold"]),

@@ -7,20 +7,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..description import Arithmetic, Description, as_table, fixed, quantized, shape_of, stepped
+from ..integer_product import float_multiplier_of_product
 from ..integer_requantize import activation_range
 from ..integer_xnnpack import float_range
-from .integer import product_multiplier, shifts_alone
+from .integer import shifts_alone
 from .integer_builtin import run_of_vectors
-from .integer_pairs import (
-    COMPARED,
-    COMPARISONS,
-    SUBTRACTED,
-    difference_multipliers,
-    quotient_multiplier,
-)
+from .integer_pairs import COMPARED, COMPARISONS, SUBTRACTED, difference_multipliers, quotient_multiplier
 from .integer_sums import right_shifts, sum_multipliers
 from .integer_unary import exponential, inverse_root, natural_logarithm
-from .integer_xnnpack import product_multiplier_xnnpack, sum_multipliers_xnnpack
+from .integer_xnnpack import sum_multipliers_xnnpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,10 +69,8 @@ def _product(operator: QuantizedOperator, shapes: Shapes, make: Callable[[], Ker
     ends = _ends(operator)
     if ends is None:
         return None
-    if operator.runtime == "xnnpack":
-        output = fixed("output", product_multiplier_xnnpack(*ends), "float32")
-    else:
-        output = fixed("output", product_multiplier(*ends))
+    rounding = "float32" if operator.runtime == "xnnpack" else "double"
+    output = fixed("output", float_multiplier_of_product(*ends), rounding)
     return Arithmetic("multiply", (output,), _clamp(operator))
 
 

@@ -15,6 +15,7 @@ from quantlib.numerics import (
 )
 
 from ..integer import IntegerKernel, alike, per_tensor, takes
+from ..integer_product import float_multiplier_of_product
 from ..integer_requantize import activation_range
 from ..integer_table import exponent_of, tabulated_pairs
 from ..integer_values import less_zero_point, scale_of, stored
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
     Function = Callable[[Array, Array], Array]
 
 
-def product_multiplier(first: Affine, second: Affine, output: Affine) -> np.float32:
-    """Real multiplier of a product, in float32."""
-    return np.float32(np.float32(scale_of(first) * scale_of(second)) / scale_of(output))
-
-
 def multiply_integers(
     a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, activation: int = 0
 ) -> Array:
@@ -52,7 +48,7 @@ def multiply_integers(
     InvalidValue
         If the multiplier isn't finite.
     """
-    real = product_multiplier(first, second, output)
+    real = float_multiplier_of_product(first, second, output)
     product = less_zero_point(a, first) * less_zero_point(b, second)
     # INT16 zero points are 0, so that only the product of two least numbers is near the end of 32 bits
     steps = multiply_by_quantized_multiplier(product.astype(np.int32), *quantize_multiplier(real))

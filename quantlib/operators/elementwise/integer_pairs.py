@@ -10,6 +10,7 @@ import numpy as np
 from quantlib.errors import InvalidValue
 from quantlib.numerics import (
     Affine,
+    leading_zeros,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
     reciprocal,
@@ -206,4 +207,4 @@ def compare_integers(operation: str, a: Array, b: Array, first: Affine, second: 
 
 def _sign_bits(x: Array) -> Array:
     """Bits that equal the sign of a number of 32 bits, but for the sign itself."""
-    return 31 - np.frexp(np.where(x < 0, ~x, x).astype(np.float64))[1].astype(np.int64)
+    return leading_zeros(np.where(x < 0, ~x, x)) - 1

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def sum_multipliers(first: Affine, second: Affine, output: Affine) -> tuple[int, Array, float]:
-    """Bits by which operands are shifted to the left, real multipliers of both, and that of their sum."""
+    """Bits by which operands are shifted to the left, real multipliers of both, and that of their sum.
+
+    Raises
+    ------
+    InvalidValue
+        See `add_integers`.
+    """
     shift = 15 if output.type.bits == 16 else 20
     twice = np.float64(2 * max(scale_of(first), scale_of(second)))
     reals = np.array([scale_of(first) / twice, scale_of(second) / twice])

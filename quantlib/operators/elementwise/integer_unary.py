@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.errors import InvalidValue
-from quantlib.numerics import Affine, multiply_by_quantized_multiplier, quantize_multiplier
+from quantlib.numerics import (
+    Affine,
+    inverse_sqrt_multiplier,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+)
 
 from ..integer import alike
-from ..integer_functions import inverse_sqrt_multiplier
 from ..integer_unary import by_floats, by_steps, real_kernel, unary_kernel
-from ..integer_values import less_zero_point, scale_of, stored, zero_point_of
+from ..integer_values import less_zero_point, ratio, scale_of, stored, zero_point_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +53,8 @@ def absolute_integers(x: Array, before: Affine, after: Affine) -> Array:
     """
     values = np.abs(less_zero_point(x, before))
     if scale_of(before) != scale_of(after):
-        real = scale_of(before) / scale_of(after)
-        values = multiply_by_quantized_multiplier(values, *quantize_multiplier(real)).astype(np.int64)
+        multiplier = quantize_multiplier(ratio(before, after, np.float32))
+        values = multiply_by_quantized_multiplier(values, *multiplier).astype(np.int64)
     return stored(values, after)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from quantlib.numerics import Affine
 
-from ..integer_values import less_zero_point, scale_of, stored
+from ..integer_product import float_multiplier_of_product
+from ..integer_values import less_zero_point, ratio, stored
 from ..integer_xnnpack import float_range, of_bytes
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def sum_multipliers_xnnpack(first: Affine, second: Affine, output: Affine) -> tu
     >>> sum_multipliers_xnnpack(Affine("INT8", 0.5), Affine("INT8", 0.25), Affine("INT8", 1))
     (1048576, 524288, 21)
     """
-    ratios = [np.float32(scale_of(x) / scale_of(output)) for x in (first, second)]
+    ratios = [ratio(x, output, np.float32) for x in (first, second)]
     shift = _BITS + 1 - int(np.frexp(max(ratios))[1])
     one, other = (int(np.rint(np.ldexp(ratio, shift))) for ratio in ratios)
     return one, other, shift
@@ -77,14 +78,9 @@ def multiply_xnnpack(
     >>> multiply_xnnpack(np.array([3, 5], np.int8), np.array([3, 100], np.int8), same, same, same)
     array([  4, 127], dtype=int8)
     """
-    real = product_multiplier_xnnpack(first, second, output)
+    real = float_multiplier_of_product(first, second, output)
     product = (less_zero_point(a, first) * less_zero_point(b, second)).astype(np.float32)
     return stored(np.rint(product * real), output, float_range(activation, output))
-
-
-def product_multiplier_xnnpack(first: Affine, second: Affine, output: Affine) -> np.float32:
-    """Real multiplier of a product, in float32."""
-    return np.float32(scale_of(first) * scale_of(second) / scale_of(output))
 
 
 def sum_is_taken_over(operator: QuantizedOperator) -> bool:

@@ -152,7 +152,13 @@ def prepare_even(operator: QuantizedOperator) -> Kernel:
 
 
 def prepare_blockwise(operator: QuantizedOperator) -> Kernel:
-    """Make the kernel of float activations and weights with a scale for each block."""
+    """Make the kernel of float activations and weights with a scale for each block.
+
+    Raises
+    ------
+    InvalidValue
+        If weights have zero points, or there is a fused activation.
+    """
     weights, options = operator.operand(1), operator.options
     scales = weights.parameters.scale
     if weights.parameters.zero_point.any():

@@ -28,7 +28,14 @@ def concatenate(arrays: Sequence[Array], axis: int, activation: int = NONE) -> A
     Returns
     -------
     ndarray
+
+    Raises
+    ------
+    InvalidValue
+        If there are no arrays, or their types, shapes or `axis` don't fit, or the schema has no such activation.
     """
+    if not arrays:
+        raise InvalidValue("no arrays to concatenate; one or more are required")
     parts = [a.reshape(1) if a.ndim == 0 else a for a in arrays]
     where = axis_of(axis, parts[0].ndim)
     if any(a.ndim != parts[0].ndim or a.dtype != parts[0].dtype for a in parts) or any(

@@ -32,9 +32,17 @@ def pad(x: Array, paddings: Sequence[tuple[int, int]], value: Array | None = Non
     Returns
     -------
     ndarray
+
+    Raises
+    ------
+    InvalidValue
+        If there aren't as many paddings as axes, one is negative, or the value isn't a scalar.
     """
-    if any(p < 0 for both in paddings for p in both) or (value is not None and value.size != 1):
-        raise InvalidValue(f"shape {x.shape} padded by {list(paddings)}: none may be negative, the value a scalar")
+    negative = any(p < 0 for both in paddings for p in both)
+    if len(paddings) != x.ndim or negative or (value is not None and value.size != 1):
+        raise InvalidValue(
+            f"shape {x.shape} padded by {list(paddings)}: one for each axis, none negative, and a scalar are required"
+        )
     filling = x.dtype.type(0) if value is None else value.reshape(())
     shape = [before + extent + after for extent, (before, after) in zip(x.shape, paddings, strict=True)]
     out = np.empty(shape, x.dtype)
@@ -110,9 +118,15 @@ def space_to_batch(x: Array, blocks: Sequence[int], paddings: Sequence[tuple[int
     -------
     ndarray
         [N * product of blocks, padded extents / blocks, rest].
+
+    Raises
+    ------
+    InvalidValue
+        If blocks and paddings don't fit the shape, or padded extents aren't multiples of the blocks.
     """
     m = len(blocks)
-    if x.ndim < m + 1 or any(b < 1 for b in blocks) or any(p < 0 for both in paddings for p in both):
+    fits = x.ndim > m and len(paddings) == m
+    if not fits or any(b < 1 for b in blocks) or any(p < 0 for both in paddings for p in both):
         raise InvalidValue(f"blocks {list(blocks)} and paddings {list(paddings)} don't fit shape {x.shape}")
     whole = [(0, 0), *paddings, *[(0, 0)] * (x.ndim - m - 1)]
     padded = pad(x, whole) if any(before or after for before, after in paddings) else x

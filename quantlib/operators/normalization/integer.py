@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.errors import InvalidValue
-from quantlib.numerics import multiply_by_quantized_multiplier
+from quantlib.numerics import inverse_sqrt_multiplier, multiply_by_quantized_multiplier
 
 from ..integer import alike
-from ..integer_functions import inverse_sqrt_multiplier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,10 +5,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from quantlib.numerics import PerTensor
 
 from ..description import Arithmetic, Description, fixed, requantized
-from .integer import LANES, float_multiplier, requantizer, requantizer_in_vectors
+from ..integer_values import ratio
+from .integer import LANES, requantizer, requantizer_in_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +32,7 @@ def _quantize(operator: QuantizedOperator, shapes: Shapes, make: Callable[[], Ke
     if x.affine is None:
         return None
     if operator.runtime == "xnnpack":
-        output = fixed("output", float_multiplier(x.affine, after), "bits8")
+        output = fixed("output", ratio(x.affine, after, np.float32), "bits8")
         return Arithmetic("requantize", (output,), (after.qmin, after.qmax))
     bytes_alone = {x.type, operator.output.type} <= {"INT8", "UINT8"}
     vectors = operator.runtime == "builtin" and bytes_alone

@@ -13,7 +13,7 @@ from quantlib.numerics import Affine, as_channels, dequantize, parameter_shape, 
 from ..integer import IntegerKernel, per_tensor
 from ..integer_requantize import fixed_point
 from ..integer_table import tabulated
-from ..integer_values import less_zero_point, scale_of, stored
+from ..integer_values import less_zero_point, ratio, scale_of, stored
 from ..integer_vectors import in_vectors
 from ..integer_xnnpack import of_bytes, times_256, xnnpack
 
@@ -151,27 +151,18 @@ def requantize_xnnpack(x: Array, before: Affine, after: Affine) -> Array:
     >>> requantize_xnnpack(np.array([3, 4, 5], np.int8), Affine("INT8", 0.25, 3), Affine("INT8", 0.5))
     array([0, 1, 1], dtype=int8)
     """
-    return stored(times_256(less_zero_point(x, before), float_multiplier(before, after)), after)
-
-
-def multiplier(before: Affine, after: Affine) -> np.float64:
-    """Real multiplier from one scale to another."""
-    return np.float64(np.float64(scale_of(before)) / np.float64(scale_of(after)))
-
-
-def float_multiplier(before: Affine, after: Affine) -> np.float32:
-    """The same in float32, as XNNPACK has it."""
-    return np.float32(scale_of(before) / scale_of(after))
+    return stored(times_256(less_zero_point(x, before), ratio(before, after, np.float32)), after)
 
 
 def requantizer(before: Affine, after: Affine) -> Requantizer:
     """From integers less their zero point to those of another scale."""
-    return fixed_point(multiplier(before, after), after)
+    return fixed_point(ratio(before, after, np.float64), after)
 
 
 def requantizer_in_vectors(before: Affine, after: Affine) -> InVectors:
     """The same for bytes to bytes as LiteRT's optimized kernel does, by vectors."""
-    upward, double = (fixed_point(multiplier(before, after), after, rounding=r) for r in ("upward", "double"))
+    real = ratio(before, after, np.float64)
+    upward, double = (fixed_point(real, after, rounding=r) for r in ("upward", "double"))
     return in_vectors(upward, double, _BYTE_LANES, flat=True)
 
 

@@ -1,12 +1,10 @@
 """Steps of an integer LSTM's gates: logistic function, hyperbolic tangent and layer normalization of INT16 values.
 
-The functions are gemmlowp's (``fixedpoint/fixedpoint.h``) in 16 bits. A number of `n` integer bits is an integer
-`raw` that stands for ``raw / 2**(15 - n)``.
+The functions are gemmlowp's of 16 bits, see `quantlib.numerics.exp_on_negative_values`.
 """
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +12,13 @@ import numpy as np
 
 from quantlib.errors import InvalidValue
 from quantlib.numerics import (
+    exp_on_negative_values,
+    inverse_sqrt_multiplier,
     multiply_by_quantized_multiplier,
-    rounding_divide_by_pot,
-    saturating_rounding_doubling_high_mul,
+    one_minus_x_over_one_plus_x,
+    one_over_one_plus_x,
 )
 
-from ..integer_functions import inverse_sqrt_multiplier
 from ..integer_table import tabulated
 
 if TYPE_CHECKING:
@@ -31,11 +30,6 @@ _ONE = (1 << 15) - 1
 _LEAST = -(1 << 15)
 #: Greatest number of integer bits of a hyperbolic tangent's argument.
 MOST_BITS = 6
-
-
-def _constant(value: float, integer_bits: int = 0) -> int:
-    """A constant of 32 bits, rounded once more to 16."""
-    return int(rounding_divide_by_pot(round(value * (1 << (31 - integer_bits))), 16))
 
 
 def sigmoid_of_gate(x: Array) -> Array:
@@ -93,7 +87,7 @@ def tanh_of_gate(x: Array, integer_bits: int = 3) -> Array:
 def _sigmoid_table() -> Callable[[Array], Array]:
     def function(x: Array) -> Array:
         raw = x.astype(np.int64)
-        positive = _one_over_one_plus(_exp(-np.abs(raw), 3))
+        positive = one_over_one_plus_x(exp_on_negative_values(-np.abs(raw), 3, bits=16), bits=16)
         return np.where(raw == 0, 1 << 14, np.where(raw > 0, positive, _ONE - positive)).astype(np.int16)
 
     return tabulated(function, np.int16)
@@ -103,52 +97,11 @@ def _sigmoid_table() -> Callable[[Array], Array]:
 def _tanh_table(integer_bits: int) -> Callable[[Array], Array]:
     def function(x: Array) -> Array:
         raw = x.astype(np.int64)
-        size = _one_minus_over_one_plus(_exp(-np.abs(raw), integer_bits + 1))
-        return (np.sign(raw) * size).astype(np.int16)
+        power = exp_on_negative_values(-np.abs(raw), integer_bits + 1, bits=16)
+        size = one_minus_x_over_one_plus_x(power, bits=16)
+        return np.asarray((np.sign(raw) * size).astype(np.int16))
 
     return tabulated(function, np.int16)
-
-
-def _exp(x: Array, integer_bits: int) -> Array:
-    """Exponential function of numbers that aren't positive: a polynomial, and a product for each bit above it."""
-    fraction = 15 - integer_bits
-    quarter = 1 << (fraction - 2)
-    below = (x & (quarter - 1)) - quarter
-    result = _exp_of_last_quarter(_shifted(below, integer_bits))
-    remainder = below - x
-    for exponent in range(-2, min(integer_bits, 5)):
-        factor = _product(result, _constant(math.exp(-(2.0**exponent))))
-        result = np.where(remainder & (1 << (fraction + exponent)), factor, result)
-    if integer_bits > 5:
-        result = np.where(x < -(1 << (20 - integer_bits)), 0, result)
-    return np.where(x == 0, _ONE, result)
-
-
-def _exp_of_last_quarter(raw: Array) -> Array:
-    """Exponential function from -1/4 to 0, by a polynomial around -1/8."""
-    x = raw + (1 << 12)
-    square = _product(x, x)
-    cube, fourth = _product(square, x), _product(square, square)
-    higher = _product(_halved(fourth, 2) + cube, _constant(1 / 3)) + square
-    middle = _constant(math.exp(-1 / 8))
-    return np.asarray(np.clip(middle + _product(middle, x + _halved(higher, 1)), _LEAST, _ONE))
-
-
-def _reciprocal(x: Array) -> Array:
-    """``2 / (1 + x)`` of numbers from 0 to 1, with two integer bits, by three steps of Newton and Raphson."""
-    half = (x + _ONE + 1) >> 1
-    y = _constant(48 / 17, 2) + _product(half, _constant(-32 / 17, 2))
-    for _ in range(3):
-        y = y + _shifted(_product(y, (1 << 13) - _product(half, y)), 2)
-    return np.asarray(y)
-
-
-def _one_over_one_plus(x: Array) -> Array:
-    return _shifted(_reciprocal(x), 1)
-
-
-def _one_minus_over_one_plus(x: Array) -> Array:
-    return _shifted(_reciprocal(x) - (1 << 13), 2)
 
 
 def normalize_gate(
@@ -187,16 +140,3 @@ def normalize_gate(
 def _truncated(a: Array, b: int) -> Array:
     """Quotient, towards zero."""
     return np.asarray(np.sign(a) * (np.abs(a) // b))
-
-
-def _product(a: Any, b: Any) -> Array:
-    return saturating_rounding_doubling_high_mul(a, b, bits=16).astype(np.int64)
-
-
-def _halved(x: Array, bits: int) -> Array:
-    return rounding_divide_by_pot(x, bits).astype(np.int64)
-
-
-def _shifted(x: Array, bits: int) -> Array:
-    """Multiply by a power of two; what 16 bits can't hold saturates."""
-    return np.asarray(np.clip(np.asarray(x, np.int64) << bits, _LEAST, _ONE))

@@ -17,7 +17,7 @@ from quantlib.numerics import (
 )
 
 from ..integer import alike, per_tensor
-from ..integer_values import less_zero_point, scale_of, stored, zero_point_of
+from ..integer_values import less_zero_point, ratio, scale_of, stored, zero_point_of
 from ..integer_xnnpack import of_bytes, xnnpack
 from .floating import axes_in
 from .floating_axes import axes_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def sum_multiplier(before: Affine, after: Affine, count: int) -> tuple[int, int]:
     """Mantissa and shift of a sum, or with a `count` other than 1 of the mean of so many elements."""
-    pair = quantize_multiplier(np.float64(scale_of(before)) / np.float64(scale_of(after)))
+    pair = quantize_multiplier(ratio(before, after, np.float64))
     mantissa, shift = int(pair[0]), int(pair[1])
     room = min(count.bit_length() - 1, 32, 31 + shift)
     return (mantissa << room) // count, shift - room
@@ -119,7 +119,7 @@ def sum_xnnpack(
 
 def xnnpack_scale(before: Affine, after: Affine, count: int, *, average: bool) -> tuple[np.float32, np.float32]:
     """Scale of a sum, and what is added to it before it is rounded, see `sum_xnnpack`."""
-    scale = np.float32(scale_of(before) / scale_of(after))
+    scale = ratio(before, after, np.float32)
     if average:
         scale = np.float32(scale * (np.float32(1) / np.float32(count)))
     return scale, np.float32(np.float32(zero_point_of(after)) - np.float32(count * zero_point_of(before)) * scale)

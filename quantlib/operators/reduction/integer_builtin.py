@@ -11,7 +11,7 @@ from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine, round_half_away
 
 from ..integer_requantize import Requantizer, fixed_point
-from ..integer_values import scale_of, stored, zero_point_of
+from ..integer_values import ratio, scale_of, stored, zero_point_of
 from ..integer_vectors import InVectors, in_vectors
 from .floating_axes import axes_of
 
@@ -52,7 +52,7 @@ def sum_in_floats(x: Array, axes: Iterable[int], before: Affine, after: Affine, 
 
 def sum_scale(before: Affine, after: Affine, count: int) -> tuple[np.float32, np.float32]:
     """Scale of a sum, and what is added to it before it is rounded, see `sum_in_floats`."""
-    scale = np.float32(scale_of(before) / scale_of(after))
+    scale = ratio(before, after, np.float32)
     return scale, np.float32(np.float32(-zero_point_of(before)) * scale * np.float32(count))
 
 

@@ -31,6 +31,13 @@ def check_resizing(x: Array, size: Sequence[int]) -> None:
         raise InvalidValue(f"resizing {x.shape}: an image without elements has no neighbours")
 
 
+def _check_interpolating(x: Array, size: Sequence[int], align_corners: bool, half_pixel_centers: bool) -> None:
+    """The same, and refuse options that contradict each other."""
+    check_resizing(x, size)
+    if align_corners and half_pixel_centers:
+        raise InvalidValue("align_corners with half_pixel_centers: only one of them is possible")
+
+
 def _scale(length: int, size: int, align_corners: bool) -> np.float32:
     if align_corners and size > 1:
         return np.float32(length - 1) / np.float32(size - 1)
@@ -100,9 +107,7 @@ def resize_bilinear_by_weights(
     >>> resize_bilinear_by_weights(np.array([0, 3], np.uint8).reshape(1, 1, 2, 1), (1, 4)).ravel().tolist()
     [0, 2, 3, 3]
     """
-    check_resizing(x, size)
-    if align_corners and half_pixel_centers:
-        raise InvalidValue("align_corners with half_pixel_centers: only one of them is possible")
+    _check_interpolating(x, size, align_corners, half_pixel_centers)
     (top, bottom, down), (left, right, along) = (
         between(n, m, align_corners, half_pixel_centers) for n, m in zip(x.shape[1:3], size, strict=True)
     )
@@ -147,9 +152,7 @@ def resize_bilinear(
     >>> resize_bilinear(row, (1, 4)).ravel().tolist()
     [0.0, 1.0, 2.0, 2.0]
     """
-    check_resizing(x, size)
-    if align_corners and half_pixel_centers:
-        raise InvalidValue("align_corners with half_pixel_centers: only one of them is possible")
+    _check_interpolating(x, size, align_corners, half_pixel_centers)
     if x.dtype.name not in ("float32", "uint8", "int8", "int16"):
         raise InvalidValue(f"bilinear interpolation of {x.dtype}: float32, uint8, int8 or int16 is required")
     signed = x.dtype.kind == "i"

@@ -1,0 +1,5 @@
+"""Clustering: constants with few different values."""
+
+from .edit import cluster
+
+__all__ = ["cluster"]

@@ -1,0 +1,5 @@
+"""Dequantizing: real values where integers were stored."""
+
+from .edit import dequantize
+
+__all__ = ["dequantize"]

@@ -1,0 +1,5 @@
+"""Pruning of single weights, in blocks or by themselves."""
+
+from .edit import prune
+
+__all__ = ["prune"]
