@@ -26,10 +26,11 @@ from .scoring import ROOT, SHARED, Lab, opened, table_parser
 PAGE = ROOT / "docs" / "howto" / "chain.md"
 TASK = "mobilenet_v1_0.25_224_float"
 QUANTIZE = "--recipe int8 --stats stats.npz --input-type int8 --output-type int8"
+CLUSTER = "cluster pruned.tflite -o shared.tflite --clusters {clusters} --grid int8 --refit --data calibration.npz"
 #: What a step writes, and its words.
 STEPS = (
     ("pruned.tflite", "prune float.tflite -o pruned.tflite --sparsity {sparsity} --refit --data calibration.npz"),
-    ("shared.tflite", "cluster pruned.tflite -o shared.tflite --clusters {clusters} --per channel"),
+    ("shared.tflite", CLUSTER),
     ("", "calibrate shared.tflite --data calibration.npz -o stats.npz --runner litert"),
     (
         "int8.tflite",

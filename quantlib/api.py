@@ -233,6 +233,7 @@ def run(
     signature: str | None = None,
     sequence: bool = False,
     all_tensors: bool = False,
+    real: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Run a model over samples.
@@ -256,6 +257,9 @@ def run(
     all_tensors : bool
         Return every tensor of floats, integers or booleans that the runner shows, not only the outputs. One that a
         sample writes several times (in a loop) is what it was last.
+    real : bool
+        Real numbers go in and come out, as of the float model: those of an input with a scale are quantized by that
+        (half away from zero, as LiteRT's QUANTIZE), and what has a scale is dequantized.
     progress : callable, optional
         Called with 1 after each sample.
 
@@ -268,7 +272,8 @@ def run(
     Raises
     ------
     InvalidValue
-        If there are no samples, one doesn't fit (the message says which), or an output changes its shape.
+        If there are no samples, one doesn't fit (the message says which), an output changes its shape, or with `real`
+        a sample has a NaN for an input with a scale.
     NotFound, MissingExtra
         As `calibrate`; also if the runner has no such runtime.
 
@@ -277,6 +282,14 @@ def run(
     >>> import quantlib as ql
     >>> ql.run(ql.read(ql.demo.MODEL), ql.demo.SAMPLES)["probabilities"].shape
     (450, 10)
+
+    An int8 model on the float model's samples:
+
+    >>> model = ql.read(ql.demo.MODEL)
+    >>> recipe = ql.recipes.int8(input_type="INT8", output_type="INT8")
+    >>> small = ql.quantize(model, recipe, ql.calibrate(model, ql.demo.CALIBRATION))
+    >>> ql.run(small, ql.demo.SAMPLES, real=True)["probabilities"].dtype
+    dtype('float32')
     """
     from quantlib import runners  # here, since most commands need none
 
@@ -289,6 +302,7 @@ def run(
         signature=signature,
         sequence=sequence,
         all_tensors=all_tensors,
+        real=real,
         progress=progress,
     )
 

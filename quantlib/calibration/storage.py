@@ -25,7 +25,6 @@ import contextlib
 import io
 import json
 import os
-import stat
 import struct
 import zipfile
 import zlib
@@ -34,7 +33,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantlib.errors import InvalidValue, NotFound, QuantlibError, WriteFailed
+from quantlib.errors import InvalidValue, NotFound
+from quantlib.files import replacing
 
 from ._bins import BINS, exponent_of
 from ._exact import Sums
@@ -65,25 +65,8 @@ _Arrays = dict[str, NDArray[Any]]
 
 def save(statistics: Statistics, path: str | os.PathLike[str]) -> None:
     """Write statistics to a file: to a temporary one in the same folder, which then replaces the target."""
-    target = os.path.realpath(os.fspath(path))
-    folder, name = os.path.split(target)
-    try:
-        if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-            raise WriteFailed(f"{target}: not a regular file; choose another path")
-        temporary = os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-        try:
-            with open(temporary, "xb") as file:
-                np.savez_compressed(file, **_to_arrays(statistics))  # type: ignore[arg-type]  # none is allow_pickle
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-    except OSError as error:
-        if isinstance(error, QuantlibError):
-            raise
-        raise WriteFailed(f"{target}: {error.strerror or error}; choose another path; nothing was changed") from error
+    with replacing(path) as file:
+        np.savez_compressed(file, **_to_arrays(statistics))  # type: ignore[arg-type]  # none is allow_pickle
 
 
 def load(path: str | os.PathLike[str]) -> Statistics:

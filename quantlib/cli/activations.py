@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _OF_DATA = ("runner", "signature", "sequence", "jobs")
 
 
-def add_statistics(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where ranges of activations come from."""
+def add_statistics(parser: argparse.ArgumentParser, measuring: str = "--tune measures") -> None:
+    """Add the options that say where ranges of activations come from; `measuring` is done with LiteRT."""
     parser.add_argument("--stats", metavar="STATS", help="statistics that `quantlib calibrate` wrote")
-    add_samples(parser, required=False, default=f"{RUNNER}; --tune measures with litert where it is installed")
+    add_samples(parser, required=False, default=f"{RUNNER}; {measuring} with litert where it is installed")
     add_jobs(parser)
     parser.add_argument(
         "--tune", action="store_true", help="try all rules for ranges on a part of --data, and take the best"
@@ -35,20 +35,27 @@ def add_statistics(parser: argparse.ArgumentParser) -> None:
 def planned(options: argparse.Namespace, model: Model) -> tuple[Plan, Tuned | None]:
     """Make the plan that a command line asks for, and what was tried for it."""
     recipe, command = recipe_from(options), options.command
+    corrected = getattr(options, "correct_bias", False)  # `plan` changes nothing, so has no such option
+    if corrected:
+        require_together(options, "--correct-bias", all_of=("data",))
     if not recipe.activations:
         what = f"mode {recipe.mode!r}, which looks at no activations"
-        require_together(options, what, none_of=("stats", "data", "tune", *_OF_DATA))
+        odd = ("stats", "tune", "jobs") if corrected else ("stats", "data", "tune", *_OF_DATA)
+        require_together(options, what, none_of=odd)
     elif options.tune and not options.data:
         require_together(options, "--tune", all_of=("data",))
     elif not options.data:
         require_together(options, "a missing --data", none_of=_OF_DATA)
-    elif options.stats and not options.tune:
+    elif options.stats and not options.tune and not corrected:
         raise InvalidValue("--stats and --data: either has the ranges; give one of them")
+    elif options.stats and not options.tune:
+        require_together(options, "--stats, which has the ranges", none_of=("jobs",))
     with warnings_as_lines(command):
         if options.tune:
             tuned = _tuned(options, model, recipe)
             return api.plan(model, tuned.recipe, tuned.statistics, target=options.target), tuned
-        statistics = calibrated(model, options) if options.data else _loaded(options)
+        observed = bool(recipe.activations and options.data and not options.stats)
+        statistics = calibrated(model, options) if observed else _loaded(options)
         return api.plan(model, recipe, statistics, target=options.target), None
 
 

@@ -9,7 +9,7 @@ from quantlib.recipes import check
 from quantlib.targets import NAMES
 from quantlib.tflite import read
 
-from .common import add_json, print_json
+from .common import add_json, print_json, print_text
 
 
 def add_parser(commands: Any) -> None:
@@ -27,5 +27,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(findings.to_dict())
     else:
-        print(findings)
+        print_text(findings)
     return 0 if findings.ok else 1

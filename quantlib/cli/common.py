@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import sys
@@ -14,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from quantlib.calibration import RANGES
 from quantlib.errors import InvalidValue, WriteFailed
+from quantlib.files import replacing
 from quantlib.recipes import PRESETS, Recipe, by_name, load
 from quantlib.targets import NAMES
+
+from .shortened import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +54,15 @@ def add_samples(parser: argparse.ArgumentParser, *, required: bool = True, defau
     parser.add_argument("--sequence", action="store_true", help="keep recurrent state from one sample to the next")
 
 
+def add_real(parser: argparse.ArgumentParser, outputs: str = "") -> None:
+    """Add ``--real``; `outputs` says what becomes of what comes out."""
+    parser.add_argument(
+        "--real",
+        action="store_true",
+        help=f"samples are real numbers, as for the float model: quantize them where an input has a scale{outputs}",
+    )
+
+
 def require_together(
     options: argparse.Namespace, what: str, *, all_of: tuple[str, ...] = (), none_of: tuple[str, ...] = ()
 ) -> None:
@@ -85,18 +96,10 @@ def write_arrays(path: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> No
 
     import numpy as np
 
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            for name, array in arrays.items():
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise WriteFailed(f"{path}: {error.strerror or error}; choose another path") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 @contextmanager
@@ -248,6 +251,11 @@ def recipe_from(options: argparse.Namespace) -> Recipe:
     }
     changes = {k: v for k, v in changes.items() if v is not None}
     return recipe.replace(**changes)
+
+
+def print_text(*values: object) -> None:
+    """Print values line by line, long names cut."""
+    print(shortened("\n".join(map(str, values))))
 
 
 def print_json(value: Any) -> None:

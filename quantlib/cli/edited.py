@@ -10,7 +10,7 @@ from quantlib.errors import InvalidValue
 from quantlib.passes import Edited
 from quantlib.tflite import Model, read
 
-from .common import add_json, add_samples, print_json, require_folder, warnings_as_lines
+from .common import add_json, add_samples, print_json, print_text, require_folder, warnings_as_lines
 
 
 def edit_parser(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
@@ -82,5 +82,6 @@ def finished(options: argparse.Namespace, model: Model, edited: Edited) -> int:
     if options.json:
         print_json({"output": options.output, "bytes_before": before, "bytes_after": after, **edited.to_dict()})
         return 0
-    print(f"{options.output}: {before:,} -> {after:,} bytes ({after / before:.3f})", edited, sep="\n")
+    print(f"{options.output}: {before:,} -> {after:,} bytes ({after / before:.3f})")
+    print_text(edited)
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from quantlib.tflite import read
 
-from .common import add_json, print_json, warnings_as_lines
+from .common import add_json, add_real, print_json, warnings_as_lines
 
 
 def add_parser(commands: Any) -> None:
@@ -32,6 +32,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--signature", metavar="S", help="which signature to run, where there are several")
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="how many samples; 1 by default")
     parser.add_argument("--headers", action="store_true", help="write C headers, too")
+    add_real(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -49,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
             signature=options.signature,
             samples=options.samples,
             headers=options.headers,
+            real=options.real,
         )
     if options.json:
         print_json(found.to_dict())

@@ -8,7 +8,7 @@ from typing import Any
 from quantlib.tflite import read
 
 from .activations import add_statistics, planned, refused
-from .common import add_recipe, print_json
+from .common import add_recipe, print_json, print_text
 
 
 def add_parser(commands: Any) -> None:
@@ -25,5 +25,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**({"tuned": tuned.to_dict()} if tuned else {}), **plan.to_dict()})
     else:
-        print(*([tuned] if tuned else []), plan, sep="\n")
+        print_text(*([tuned] if tuned else []), plan)
     return 1 if refused(options, plan) else 0

@@ -8,7 +8,16 @@ from typing import Any
 import quantlib.api as api
 from quantlib.tflite import read
 
-from .common import add_data, add_json, print_json, require_folder, sample_bar, warnings_as_lines, write_arrays
+from .common import (
+    add_data,
+    add_json,
+    add_real,
+    print_json,
+    require_folder,
+    sample_bar,
+    warnings_as_lines,
+    write_arrays,
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -22,6 +31,7 @@ def add_parser(commands: Any) -> None:
         help="whose integer arithmetic: reference, builtin or xnnpack, in NumPy or LiteRT; default (LiteRT alone)",
     )
     parser.add_argument("--all-tensors", action="store_true", help="write all tensors, not only the outputs")
+    add_real(parser, "; results become real numbers likewise")
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -39,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
             signature=options.signature,
             sequence=options.sequence,
             all_tensors=options.all_tensors,
+            real=options.real,
             progress=progress,
         )
     write_arrays(options.output, arrays)

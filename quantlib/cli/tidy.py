@@ -15,6 +15,7 @@ _KEPT = (
     ("--keep-unreachable", "drop_unreachable", "operators, tensors, buffers and subgraphs that nobody reaches"),
     ("--keep-pairs", "remove_pairs", "QUANTIZE and DEQUANTIZE that cancel each other"),
     ("--keep-reshapes", "remove_reshapes", "RESHAPE that changes no shape"),
+    ("--keep-tables", "pack_tables", "tables that are larger than they need be, if there is nothing else to do"),
 )
 
 

@@ -6,6 +6,7 @@ layers      `LayerError`, `Histogram`, `Spread`, `FLAGGED`
 costs       `costs`, `Costs`, `OperatorCost`, `OperatorTotal`
 tune        `tune`, `Tuned`, `Trial`
 weights     `sensitivity`: what editing each alone costs; `gram`, `refit`: what samples say of those that go
+biases      `correct_bias`: what layers are off by on average, taken off
 vectors     `golden`, `Golden`: test vectors of single operators; `arithmetics`, `multiplier_rows`
 views       `report` (HTML), `require_report`, `node_data` (Model Explorer), `write_text`
 ==========  ====================================================================================================
@@ -13,6 +14,7 @@ views       `report` (HTML), `require_report`, `node_data` (Model Explorer), `wr
 
 from __future__ import annotations
 
+from .bias import correct_bias
 from .compare import compare
 from .counts import Costs, OperatorCost, costs
 from .golden import Golden, golden
@@ -55,6 +57,7 @@ __all__ = [
     "Tuned",
     "arithmetics",
     "compare",
+    "correct_bias",
     "costs",
     "golden",
     "gram",

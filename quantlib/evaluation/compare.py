@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from quantlib.errors import InvalidValue, MissingExtra, QuantlibError
-from quantlib.runners import Array, Runner, feed, make_runner, samples
+from quantlib.runners import Array, End, Runner, feed, make_runner, samples
 from quantlib.tflite import Model
 
 from .counts import costs, facts, totals
 from .labels import Judge
 from .latency import measure
 from .layers import LayerWatch
-from .ports import End, known_signature, pair
+from .ports import known_signature, pair, require_models
 from .sums import ClassSums, ErrorSums
 from .values import Comparison, OutputError
 
@@ -87,9 +87,7 @@ def compare(
     >>> found.outputs[0].sqnr_db > 60, found.outputs[0].top1_agreement, round(found.b.bytes / found.a.bytes, 2)
     (True, 1.0, 0.51)
     """
-    for name, model in (("a", a), ("b", b)):
-        if not isinstance(model, Model):
-            raise InvalidValue(f"{name} is a {type(model).__name__}, and a Model is required; read the file first")
+    require_models(a=a, b=b)
     pairing = pair(a, b, signature)
     runner, first, second = _runners(a, b, runner, signature)
     watch = LayerWatch(a, b, pairing, runner, (first, second)) if layers else None

@@ -78,6 +78,7 @@ def golden(
     signature: str | None = None,
     samples: int = 1,
     headers: bool = False,
+    real: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> Golden:
     """Write every operator's inputs, outputs and parameters: test vectors for firmware, RTL and kernels.
@@ -102,6 +103,9 @@ def golden(
         How many.
     headers : bool
         Write C headers, too.
+    real : bool
+        Samples are real numbers, as the float model takes them. Those of an input with a scale are quantized by that,
+        half away from zero as LiteRT's QUANTIZE.
     progress : callable, optional
         Called with 1 after each sample.
 
@@ -114,7 +118,8 @@ def golden(
     WriteFailed
         If the folder is there and has something in it, or can't be written; nothing is left behind.
     InvalidValue
-        If there are fewer samples, one doesn't fit, or shapes change from one to the next.
+        If there are fewer samples, one doesn't fit, shapes change from one to the next, or with `real` a sample has a
+        NaN for an input with a scale.
     NotFound
         If there is no such signature or runtime, or no kernel for an operator.
 
@@ -139,7 +144,7 @@ def golden(
         os.mkdir(os.path.join(temporary, "operators"))
         values = os.path.join(temporary, "values")
         os.mkdir(values)
-        spool = record_samples(runner, data, samples, values, progress)
+        spool = record_samples(runner, data, samples, values, real=real, progress=progress)
         written = operator_vectors(model, runner, runtime, spool)
         records = [_write_operator(temporary, vectors, headers) for vectors in written]
         shutil.rmtree(values)

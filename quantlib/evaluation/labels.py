@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from quantlib.errors import InvalidValue, NotFound, QuantlibError
-from quantlib.runners import Array
+from quantlib.runners import Array, End
 
-from .ports import End, Pairing
+from .ports import Pairing
 from .sums import TOP5_FROM, highest
 from .values import Accuracy
 

@@ -11,12 +11,12 @@ import numpy as np
 from quantlib.calibration import HistogramState
 from quantlib.errors import QuantlibError
 from quantlib.numerics import Affine
-from quantlib.runners import Array, Runner, affine_of, folded, indices_of
+from quantlib.runners import Array, Runner, decode, encode, folded, indices_of, single_affine
 from quantlib.tflite import Model, Table, Tensor
 
 from .apart import Apart, at_hand, take_apart, twins
 from .histograms import ends_of, histogram, weight_spread
-from .ports import Pairing, decode, encode
+from .ports import Pairing
 from .sums import ErrorSums
 from .values import LayerError, Spread
 
@@ -75,7 +75,7 @@ class LayerWatch:
         self._a, self._b = a, b
         self._ga, self._gb = (r.interface.subgraph for r in runners)
         self.same = twins(a, b, (self._ga, self._gb), pairing)
-        self._affines_a = {t: _affine(a, self._ga, t) for t in self.same.values()}
+        self._affines_a = {t: single_affine(Tensor(a, self._ga, t)) for t in self.same.values()}
         self._writers = {t: o for o in a.subgraphs[self._ga].operators or () for t in indices_of(o.outputs)}
         self._constants = folded(b, self._gb)
         self._layers = dict(self._found())
@@ -86,7 +86,7 @@ class LayerWatch:
         for o, operator in enumerate(self._b.subgraphs[self._gb].operators or ()):
             for t in indices_of(operator.outputs):
                 if t in self.same and t not in self._constants:
-                    yield t, _Layer(o, t, self.same[t], _affine(self._b, self._gb, t))
+                    yield t, _Layer(o, t, self.same[t], single_affine(Tensor(self._b, self._gb, t)))
 
     @property
     def unmatched(self) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ class LayerWatch:
         self._values.clear()
 
     def _given(self, tensor: int) -> Array:
-        return encode(self._values[self.same[tensor]], _affine(self._b, self._gb, tensor))
+        return encode(self._values[self.same[tensor]], single_affine(Tensor(self._b, self._gb, tensor)))
 
     def _taken_apart(self, runner: str) -> tuple[Apart | None, dict[int, str]]:
         """B's operators, each with inputs of its own; and why some are left out."""
@@ -199,8 +199,3 @@ class LayerWatch:
             rmse_over_scale=steps,
             flagged=steps is not None and steps > FLAGGED,
         )
-
-
-def _affine(model: Model, g: int, index: int) -> Affine | None:
-    affine = affine_of(Tensor(model, g, index))
-    return affine if affine is not None and affine.scale.size == 1 else None

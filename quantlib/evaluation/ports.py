@@ -3,45 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from quantlib.errors import InvalidValue
-from quantlib.numerics import Affine, dequantize, quantize, round_half_away
-from quantlib.runners import Array, Interface, Port, affine_of, interface_of
+from quantlib.runners import Array, End, Interface, end_of, interface_of
 from quantlib.tflite import Model
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """One input or output of one model.
-
-    Attributes
-    ----------
-    port : Port
-    affine : Affine or None
-        What its integers stand for; None where they stand for themselves, or it is float.
-    """
-
-    port: Port
-    affine: Affine | None
-
-    def encode(self, value: Array) -> Array:
-        """Bring real values into the type of the file, as LiteRT's QUANTIZE does."""
-        return encode(value, self.affine)
-
-    def decode(self, value: Array) -> Array:
-        """Bring values of the file's type to real ones."""
-        return decode(value, self.affine)
-
-
-def encode(value: Array, affine: Affine | None) -> Array:
-    """Quantize, where there is a scale: half away from zero, as LiteRT's reference kernel rounds."""
-    return value if affine is None else quantize(value, affine, rounding=round_half_away)
-
-
-def decode(value: Array, affine: Affine | None) -> Array:
-    """Dequantize, where there is a scale."""
-    return value if affine is None else dequantize(value, affine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +68,21 @@ def pair(a: Model, b: Model, signature: str | None = None) -> Pairing:
     # in the order of the model that names them: data without names goes by it
     ends = {id(e.port): e for both in inputs for e in both}
     ports = [ends[id(port)] for port in (second if swapped else first).inputs]
-    real = tuple(replace(e.port, type="FLOAT32") if e.affine is not None else e.port for e in ports)
+    real = tuple(end.real for end in ports)
     worse = max(how, other, key=("signature", "name", "position").index)
     return Pairing(worse, inputs, outputs, Interface(first.subgraph, real, ()), swapped)
+
+
+def require_models(**given: object) -> None:
+    """Refuse what is no `Model`, by the name of its parameter.
+
+    Raises
+    ------
+    InvalidValue
+    """
+    for name, model in given.items():
+        if not isinstance(model, Model):
+            raise InvalidValue(f"{name} is a {type(model).__name__}, and a Model is required; read the file first")
 
 
 def known_signature(model: Model, signature: str | None) -> str | None:
@@ -133,10 +111,5 @@ def _matched(
                 "give two models of one network"
             )
     return tuple(
-        (_end(a, first.subgraph, p), _end(b, second.subgraph, q)) for p, q in zip(ports, found, strict=True)
+        (end_of(a, first.subgraph, p), end_of(b, second.subgraph, q)) for p, q in zip(ports, found, strict=True)
     ), how
-
-
-def _end(model: Model, g: int, port: Port) -> End:
-    affine = affine_of(model.tensor((g, port.index)))
-    return End(port, affine if affine is not None and affine.scale.size == 1 else None)

@@ -74,12 +74,12 @@ def gram(
     made = _runner(model, signature, runner)
     sums: dict[str, _Floats] = {}
     for number, sample in enumerate(samples(data, made.interface)):
-        for name, x in _seen(made, sample, wanted, sequence and number > 0).items():
+        for name, x in _seen(made, sample, number, wanted, sequence).items():
             for rows in _rows(model, wanted[name], x):
                 sums[name] = sums.get(name, 0.0) + _product(rows, rows)
         if progress is not None:
             progress(1)
-    return {name: Gram(sums[name]) for name in wanted if name in sums}
+    return {name: _summed(name, sums[name]) for name in wanted if name in sums}
 
 
 @one_blas_thread()
@@ -148,15 +148,14 @@ def refit(
         raise InvalidValue("the samples show nothing of what the weights are multiplied with; leave refitting out")
     first = edit(model, refit=found)
     fits = {name: _fit(first.model, name) for name in found}
-    changed_names, chosen = [line.where for line in first.done if line.where in found], first.verb == "prune"
+    changed, chosen = first.model, first.verb == "prune"
+    order = [line.where for line in first.done if line.where in found]
     del found, first
-    for name in changed_names:
-        changed = edit(model, refit=fits).model
+    for name in order:
         between = _between(model, changed, name, kept, **run)
-        if chosen:
-            fits[name] = _fit(changed, name, (model, between))
-        else:
-            fits[name] = _fit(edit(model, refit={**fits, name: between}).model, name)
+        said = _fit(changed, name, (model, between)) if chosen else between
+        changed = edit(model, refit={**fits, name: said}).model
+        fits[name] = _fit(changed, name)
         if progress is not None:
             progress(1)
     return fits
@@ -213,16 +212,28 @@ def _between(
     across: Any = 0.0
     for number, sample in enumerate(data):
         z, x = (
-            _seen(made, sample, known, sequence and number > 0)[name]
+            _seen(made, sample, number, known, sequence).get(name)
             for made, known in zip(runners, wanted, strict=True)
         )
+        if z is None or x is None:  # a branch that isn't taken for this sample
+            continue
         pairs = (_rows(m, known[name], a) for m, known, a in zip((model, changed), wanted, (z, x), strict=True))
         for old, new in zip(*pairs, strict=True):
             values, across = values + _product(new, new), across + _product(new, old)
-    return Gram(values, across)
+    return _summed(name, values, across)
 
 
-def _seen(runner: Runner, sample: Any, wanted: Mapping[str, Reading], keep_state: bool) -> dict[str, Array]:
+def _summed(name: str, values: _Floats, across: _Floats | None = None) -> Gram:
+    """Sums of products, by whose name one is told that they aren't finite."""
+    try:
+        return Gram(values, across)
+    except InvalidValue as error:
+        raise InvalidValue(f"{name}: {error}") from None
+
+
+def _seen(
+    runner: Runner, sample: Any, number: int, wanted: Mapping[str, Reading], sequence: bool
+) -> dict[str, Array]:
     """What operators read of a sample."""
     places: dict[tuple[int, int], list[str]] = {}
     for name, reading in wanted.items():
@@ -233,10 +244,12 @@ def _seen(runner: Runner, sample: Any, wanted: Mapping[str, Reading], keep_state
         if (g, index) in places:
             copied = np.array(values)
             if not np.isfinite(copied).all():
-                raise InvalidValue(f"what {places[g, index][0]} is multiplied with isn't finite for a sample")
+                raise InvalidValue(
+                    f"sample {number}: what {places[g, index][0]} is multiplied with isn't finite; remove the sample"
+                )
             found.update(dict.fromkeys(places[g, index], copied))
 
-    runner.run(feed(runner.interface, sample), tap=tap, keep_state=keep_state)
+    runner.run(feed(runner.interface, sample), tap=tap, keep_state=sequence and number > 0)
     return found
 
 
@@ -271,5 +284,6 @@ def _windows(model: Model, reading: Reading, x: Array) -> Iterator[npt.NDArray[n
 
 
 def _product(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> _Floats:
-    product: _Floats = (a.swapaxes(1, 2) @ b).astype(np.float64)
+    with np.errstate(over="ignore"):  # whoever sums them up says that they aren't finite
+        product: _Floats = (a.swapaxes(1, 2) @ b).astype(np.float64)
     return product

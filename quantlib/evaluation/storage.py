@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
 
-from quantlib.errors import WriteFailed
+from quantlib.files import replacing
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -22,19 +20,5 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     WriteFailed
         If it can't be written; what stood there before is untouched.
     """
-    target = os.path.realpath(os.fspath(path))
-    folder, name = os.path.split(target)
-    if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-        raise WriteFailed(f"{target}: not a regular file; choose another path")
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise WriteFailed(f"{target}: {error.strerror or error}; choose another path; nothing was changed") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))

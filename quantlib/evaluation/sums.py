@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from quantlib.runners import Array
 
 #: Classes from which a top-5 figure says something.
 TOP5_FROM = 10
+#: An output's SQNR is taken no lower and no higher, in decibels, so that the mean over outputs stays a number.
+_LOWEST, _HIGHEST = -100.0, 200.0
 
 
 class ErrorSums:
@@ -68,6 +71,12 @@ class ErrorSums:
     def rmse(self) -> float:
         """Root of the mean square error."""
         return math.sqrt(self._noise / self.count) if self.count else 0.0
+
+
+def mean_sqnr(values: Iterable[float]) -> float:
+    """Mean of SQNR in dB over outputs, each between -100 and 200; NaN counts as the least."""
+    known = [_LOWEST if math.isnan(v) else min(max(v, _LOWEST), _HIGHEST) for v in values]
+    return sum(known) / len(known)
 
 
 def _dot(a: Array, b: Array) -> float:

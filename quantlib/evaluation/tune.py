@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from quantlib.targets import Target, load
 from quantlib.tflite import Model
 
 from .compare import compare
+from .sums import mean_sqnr
 from .values import Comparison
 
 #: Rules for activations, and for weights.
 CHOOSERS: tuple[RangeChooser, ...] = (*(kind() for kind in RANGES.values()), Percentile(99.999))
 WEIGHT_RANGES = ("minmax", "mse")
-#: An output's SQNR is taken no lower and no higher, in decibels, so that the mean over outputs stays a number.
-_LOWEST, _HIGHEST = -100.0, 200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +193,7 @@ def tune(
         for one in candidates:
             small = apply_plan(model, plan_integer(model, one, statistics, profile))
             result = compare(model, small, kept, signature=signature, runner=runner, sequence=sequence)
-            tried.append(Trial(one, _quality(result)))
+            tried.append(Trial(one, quality(result)))
             used = result.runner
         tried.sort(key=lambda t: -t.sqnr_db)
         return tried[0].recipe
@@ -241,7 +239,7 @@ def _candidates(recipe: Recipe, statistics: Statistics) -> list[Recipe]:
     return list(dict.fromkeys([*own, *(recipe.replace(range=c) for c in CHOOSERS)]))
 
 
-def _quality(result: Comparison) -> float:
+def quality(result: Comparison) -> float:
+    """How well outputs answer: the mean SQNR in dB of those that are float in A; of all where none is."""
     outputs = [o for o in result.outputs if o.type_a.startswith("FLOAT")] or result.outputs
-    values = [_LOWEST if math.isnan(o.sqnr_db) else min(max(o.sqnr_db, _LOWEST), _HIGHEST) for o in outputs]
-    return sum(values) / len(values)
+    return mean_sqnr(o.sqnr_db for o in outputs)

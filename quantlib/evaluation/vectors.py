@@ -17,8 +17,8 @@ from quantlib.runners import (
     Array,
     NumpyRunner,
     affine_of,
-    feed,
     indices_of,
+    model_ends,
     options_of,
     quantized_operator,
     samples,
@@ -56,7 +56,13 @@ class Vectors:
 
 
 def record_samples(
-    runner: NumpyRunner, data: Any, count: int, folder: str, progress: Callable[[int], object] | None = None
+    runner: NumpyRunner,
+    data: Any,
+    count: int,
+    folder: str,
+    *,
+    real: bool = False,
+    progress: Callable[[int], object] | None = None,
 ) -> Spool:
     """Run samples, and keep every tensor of numbers as the last execution left it.
 
@@ -71,6 +77,8 @@ def record_samples(
         Samples, from the first on.
     folder : str
         An empty one, for their values.
+    real : bool
+        Samples are real numbers, which are quantized for an input with a scale.
     progress : callable, optional
         Called with 1 after each sample.
 
@@ -82,7 +90,8 @@ def record_samples(
         If values can't be written.
     """
     spool, number = Spool(folder, runner.model), -1
-    for number, sample in enumerate(islice(samples(data, runner.interface), count)):
+    ends = model_ends(runner.model, runner.interface, real=real)
+    for number, sample in enumerate(islice(samples(data, ends.interface), count)):
         seen: dict[Key, Array] = {}
 
         def tap(g: int, index: int, values: Array, seen: dict[Key, Array] = seen) -> None:
@@ -94,7 +103,7 @@ def record_samples(
             seen[g, index, False] = np.array(values)
 
         try:
-            runner.run(feed(runner.interface, sample), tap=tap)
+            runner.run(ends.feed(sample), tap=tap)
         except QuantlibError as error:
             raise type(error)(f"sample {number}: {error}") from None
         spool.add(number, seen)

@@ -18,6 +18,17 @@ def float_array(x: ArrayLike) -> NDArray[Any]:
     return x
 
 
+def require_broadcast(**arrays: NDArray[Any]) -> None:
+    """`InvalidValue` if arrays, by the names of their parameters, don't broadcast."""
+    if len({array.shape for array in arrays.values()} - {()}) < 2:  # as a rule; the rest takes microseconds
+        return
+    try:
+        np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError:
+        shapes = " and ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
+        raise InvalidValue(f"{shapes} don't broadcast; extents that are equal, or 1, are required") from None
+
+
 def contiguous(x: NDArray[Any]) -> NDArray[Any]:
     """`x` in C order and in the byte order of this machine, copied only if it is not."""
     return x if x.flags.c_contiguous and x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")

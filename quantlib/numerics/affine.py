@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantlib.errors import InvalidValue
 
-from .granularity import Granularity, PerAxis, PerBlock, PerTensor
+from .granularity import Granularity, PerAxis, PerBlock, PerTensor, require_granularity
 from .types import ElementType, element_type
 
 
@@ -22,8 +22,8 @@ class Affine:
     type : ElementType or str
         An integer type.
     scale : float32 array of shape (C,)
-        Real size of one step; finite and not negative. (0 and subnormal scales stand in some old files:
-        such values can be dequantized, but nothing can be quantized to them.) For `PerBlock` the shape is
+        Real size of one step; finite and not negative. (0 and subnormal scales stand in some files, which LiteRT
+        reads: such values can be dequantized, but nothing can be quantized to them.) For `PerBlock` the shape is
         that of the tensor with the extent along `axis` divided by the block size. Kept as a read-only copy.
     zero_point : int64 array of the shape of `scale`
         The integer that stands for 0.0; within the type's range, and 0 for 64-bit types. A scalar is
@@ -81,11 +81,19 @@ granularity=PerTensor(), narrow_range=False)
         return (self.type, self.granularity, self.narrow_range, *arrays)
 
 
+def require_affine(affine: object) -> None:
+    """`InvalidValue` if it is none."""
+    if not isinstance(affine, Affine):
+        raise InvalidValue(f"affine is a {type(affine).__name__}; an Affine is required, such as Affine('INT8', 0.5)")
+
+
 def _scales(scale: ArrayLike, granularity: Granularity) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        scale = np.array(scale, np.float32, ndmin=1, order="C")
-    if not isinstance(granularity, (PerTensor, PerAxis, PerBlock)):
-        raise InvalidValue(f"granularity is {granularity!r}; use PerTensor(), PerAxis(...) or PerBlock(...)")
+    try:
+        with np.errstate(over="ignore"):
+            scale = np.array(scale, np.float32, ndmin=1, order="C")
+    except (TypeError, ValueError):
+        raise InvalidValue(f"scale is {scale!r}; a number, or an array of numbers, is required") from None
+    require_granularity(granularity)
     if isinstance(granularity, PerBlock):
         fits = granularity.axis < scale.ndim
     else:

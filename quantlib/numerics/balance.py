@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantlib.errors import InvalidValue
 
-from .affine import Affine
+from .affine import Affine, require_affine
 from .granularity import PerAxis, PerTensor
 from .mapping import quantize
 
@@ -79,6 +79,7 @@ def quantize_balanced(w: _Floats, affine: Affine, *, mean: ArrayLike, variance: 
     >>> print(quantize_balanced(w, affine, mean=[0.0, 0.0, 1.0, 1.0], variance=0.1))
     [[0 0 1 0]]
     """
+    require_affine(affine)
     if not isinstance(affine.granularity, PerTensor) and affine.granularity != PerAxis(0):
         raise InvalidValue(
             f"granularity is {affine.granularity}; one scale, or one for each row of axis 0, is required"

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantlib.errors import InvalidValue
 
+from ._arrays import require_broadcast
 from .rounding import round_half_away
 
 #: How `multiply_by_quantized_multiplier` rounds.
@@ -71,12 +72,19 @@ def real_multiplier(mantissa: ArrayLike, shift: ArrayLike) -> NDArray[np.float64
     -------
     float64 array
 
+    Raises
+    ------
+    InvalidValue
+        If they don't broadcast.
+
     Examples
     --------
     >>> real_multiplier(1610612736, 2).item()
     3.0
     """
-    return np.asarray(np.ldexp(np.asarray(mantissa, np.float64), np.asarray(shift, np.int32) - 31))
+    parts, places = np.asarray(mantissa, np.float64), np.asarray(shift, np.int32)
+    require_broadcast(mantissa=parts, shift=places)
+    return np.asarray(np.ldexp(parts, places - 31))
 
 
 def saturating_rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike, *, bits: int = 32) -> NDArray[Any]:
@@ -98,7 +106,7 @@ def saturating_rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike, *, bits: i
     Raises
     ------
     InvalidValue
-        If an operand isn't an integer array or is beyond its type, or `bits` is another number.
+        If an operand isn't an integer array or is beyond its type, they don't broadcast, or `bits` is another number.
 
     Examples
     --------
@@ -108,7 +116,9 @@ def saturating_rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike, *, bits: i
     if bits not in (16, 32):
         raise InvalidValue(f"{bits} bits; 16 or 32 are required")
     least, greatest = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    product = np.asarray(_within("a", a, least, greatest) * _within("b", b, least, greatest))
+    first, second = _within("a", a, least, greatest), _within("b", b, least, greatest)
+    require_broadcast(a=first, b=second)
+    product = np.asarray(first * second)
     return np.asarray(_high_half(product, bits).astype(f"i{bits // 8}"))
 
 
@@ -129,7 +139,7 @@ def rounding_divide_by_pot(x: ArrayLike, exponent: ArrayLike) -> NDArray[np.int3
     Raises
     ------
     InvalidValue
-        If an operand isn't an integer array, or beyond its range.
+        If an operand isn't an integer array, or beyond its range, or they don't broadcast.
 
     Examples
     --------
@@ -138,6 +148,7 @@ def rounding_divide_by_pot(x: ArrayLike, exponent: ArrayLike) -> NDArray[np.int3
     """
     right = _within("exponent", exponent, 0, 31)
     wide = _within_int32("x", x)
+    require_broadcast(x=wide, exponent=right)
     return _shifted_right(wide + np.zeros_like(right), right).astype(np.int32)
 
 
@@ -169,7 +180,8 @@ def multiply_by_quantized_multiplier(
     Raises
     ------
     InvalidValue
-        If an operand isn't an integer array or is beyond its range, or there is no such rounding.
+        If an operand isn't an integer array or is beyond its range, they don't broadcast, or there is no such
+        rounding.
 
     Examples
     --------
@@ -184,6 +196,7 @@ def multiply_by_quantized_multiplier(
         raise InvalidValue(f"rounding {rounding!r}; known are {', '.join(get_args(MultiplierRounding))}")
     wide, by = _within_int32("x", x), _within_int32("mantissa", mantissa)
     exponent = _within("shift", shift, -31, 30)
+    require_broadcast(x=wide, mantissa=by, shift=exponent)
     if rounding == "single":
         product = wide * by
         product += np.int64(1) << (30 - exponent)
@@ -222,7 +235,7 @@ def multiply_by_quantized_multiplier_int64(x: ArrayLike, mantissa: ArrayLike, sh
     Raises
     ------
     InvalidValue
-        If an operand isn't an integer array or is beyond its range.
+        If an operand isn't an integer array or is beyond its range, or they don't broadcast.
 
     Examples
     --------
@@ -232,6 +245,7 @@ def multiply_by_quantized_multiplier_int64(x: ArrayLike, mantissa: ArrayLike, sh
     wide = _within("x", x, -(1 << 47), (1 << 47) - 1)
     reduced = np.minimum((_within("mantissa", mantissa, 0, _INT32.max) + (1 << 15)) >> 16, 0x7FFF)
     total = 15 - _within("shift", shift, -31, 7)
+    require_broadcast(x=wide, mantissa=reduced, shift=total)
     product = np.asarray(wide * reduced)
     product = np.asarray(product + (np.int64(1) << (total - 1)))
     return np.asarray((product >> total).astype(np.int32))

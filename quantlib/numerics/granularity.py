@@ -77,7 +77,7 @@ def parameter_shape(granularity: Granularity, shape: tuple[int, ...]) -> tuple[i
     Raises
     ------
     InvalidValue
-        If the tensor has no such axis, or blocks don't divide it.
+        If the tensor has no such axis, blocks don't divide it, or the granularity is something else.
 
     Examples
     --------
@@ -88,6 +88,7 @@ def parameter_shape(granularity: Granularity, shape: tuple[int, ...]) -> tuple[i
     """
     if isinstance(granularity, PerTensor):
         return (1,)
+    require_granularity(granularity)
     axis = granularity.axis
     if axis >= len(shape):
         raise InvalidValue(
@@ -101,6 +102,12 @@ def parameter_shape(granularity: Granularity, shape: tuple[int, ...]) -> tuple[i
             f"but the shape is {shape}; use a block size that divides {shape[axis]}"
         )
     return (*shape[:axis], shape[axis] // granularity.size, *shape[axis + 1 :])
+
+
+def require_granularity(granularity: object) -> None:
+    """`InvalidValue` if it is none."""
+    if not isinstance(granularity, (PerTensor, PerAxis, PerBlock)):
+        raise InvalidValue(f"granularity is {granularity!r}; use PerTensor(), PerAxis(...) or PerBlock(...)")
 
 
 def channels(granularity: Granularity, shape: tuple[int, ...]) -> int:

@@ -12,7 +12,7 @@ from quantlib.errors import InvalidValue
 
 from ._arrays import float_array, output
 from ._blocks import BLOCK, walk
-from .affine import Affine
+from .affine import Affine, require_affine
 from .granularity import Granularity, as_channels, from_channels, parameter_shape
 from .rounding import Rounding, round_half_even
 
@@ -56,8 +56,8 @@ def quantize(
     Raises
     ------
     InvalidValue
-        If `x` is not float or has a NaN (`out` is then undefined), if a scale is not a normal float32
-        number, or if shapes don't agree.
+        If `x` is not float or has a NaN (`out` is then undefined), if `affine` is something else, if a scale is not a
+        normal float32 number, or if shapes don't agree.
 
     Examples
     --------
@@ -65,6 +65,7 @@ def quantize(
     array([-128,    1,    3,    5], dtype=int8)
     """
     x = float_array(x)
+    require_affine(affine)
     _check_shape(affine, x.shape)
     storage = np.dtype(affine.type.storage)
     out = output(out, x.shape, storage)
@@ -102,7 +103,7 @@ def dequantize(q: ArrayLike, affine: Affine, out: NDArray[np.float32] | None = N
     Raises
     ------
     InvalidValue
-        If `q` is of another dtype, or shapes don't agree.
+        If `q` is of another dtype, `affine` is something else, or shapes don't agree.
 
     Examples
     --------
@@ -110,6 +111,7 @@ def dequantize(q: ArrayLike, affine: Affine, out: NDArray[np.float32] | None = N
     array([-65.5,   0. ,   1. ], dtype=float32)
     """
     q = np.asarray(q)
+    require_affine(affine)
     if q.dtype != affine.type.storage:
         raise InvalidValue(f"{q.dtype} values for {affine.type.name}; pass its storage dtype, {affine.type.storage}")
     _check_shape(affine, q.shape)
@@ -154,6 +156,7 @@ def fake_quantize(x: ArrayLike, affine: Affine, *, rounding: Rounding = round_ha
     array([-65.5,  -0.5,   0. ,   1. ], dtype=float32)
     """
     x = float_array(x)
+    require_affine(affine)
     _check_shape(affine, x.shape)
     grouped = as_channels(x, affine.granularity)
     result = np.empty(x.size, np.float32)

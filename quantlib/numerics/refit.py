@@ -23,6 +23,9 @@ _Mask = npt.NDArray[np.bool_]
 
 #: What is added to the diagonal of the normal equations, as part of its mean.
 DAMPING = 1e-3
+#: The least part of the mean square of inputs that counts as their variance: below, it may be what float32 products
+#: have lost of it.
+_LEAST = 1e-2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,18 +115,17 @@ class Equations:
         g, c = gram.values, gram.values if gram.across is None else gram.across
         d, count = g.shape[1] - 1, np.maximum(g[:, -1, -1], 1.0)[:, None]
         within, across = g[:, :d, :d], c[:, :d, :d]
+        least = _LEAST * _mean_diagonal(within)
         mean, wanted = g[:, :d, d] / count, c[:, d, :d] / count
         if bias:
             within = within - _outer(mean, mean * count)
             across = across - _outer(mean, wanted * count)
         else:
             mean = wanted = np.zeros_like(mean)
-        plain = within
-        diagonal = np.einsum("gii->gi", within)
-        level = np.maximum(diagonal.mean(axis=1), 0.0)
-        ridge = damping * np.where(level > 0, level, 1.0)[:, None, None] * np.eye(d)
-        damped = within + ridge
-        return cls(damped, damped if gram.across is None else across + ridge, plain, mean, wanted)
+        level = np.maximum(_mean_diagonal(within), least)
+        ridge = damping * np.where(level > 0, level, 1.0)
+        damped = _ridged(within, ridge)
+        return cls(damped, damped if gram.across is None else _ridged(across, ridge), within, mean, wanted)
 
     def group(self, row: int, rows: int) -> int:
         """The group of an output channel."""
@@ -135,6 +137,19 @@ class Equations:
         return float(
             sum(np.einsum("ri,ij,rj->", w, g, w, optimize=True) for w, g in zip(parts, self.plain, strict=True))
         )
+
+
+def _mean_diagonal(products: _Floats) -> _Floats:
+    """Mean of the diagonal of each group: (G, D, D) to (G,)."""
+    found: _Floats = np.einsum("gii->gi", products).mean(axis=1)
+    return found
+
+
+def _ridged(products: _Floats, ridge: _Floats) -> _Floats:
+    """Products with a number of each group added to its diagonal."""
+    made = products.copy()
+    made.reshape(len(made), -1)[:, :: made.shape[1] + 1] += ridge[:, None]
+    return made
 
 
 def _outer(a: _Floats, b: _Floats) -> _Floats:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
 
-from .affine import Affine
+from .affine import Affine, require_affine
 from .granularity import PerTensor
 from .types import ElementType, element_type
 
@@ -48,6 +48,7 @@ def retyped(affine: Affine, type: str | ElementType) -> Affine:
     >>> retyped(Affine("UINT8", 0.5, 130), "INT16").scale  # 130 * 128 fits 16 bits, 130 * 256 doesn't
     array([0.00390625], dtype=float32)
     """
+    require_affine(affine)
     kind = element_type(type)
     known = ("INT8", "UINT8", "INT16")
     if affine.type.name not in known or kind.name not in known:

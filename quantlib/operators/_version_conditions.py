@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from quantlib.errors import InvalidValue
+from quantlib.frozen import Frozen
 
 FLOAT8 = ("float8_e4m3fn", "float8_e5m2")
 
@@ -78,7 +79,7 @@ class Signature:
     operator: str
     inputs: tuple[str | None, ...]
     outputs: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = field(default_factory=Frozen)
     input_shapes: tuple[tuple[int, ...] | None, ...] = ()
     scales: tuple[float | None, ...] = ()
     per_channel: bool = False

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
+from quantlib.frozen import Frozen
 from quantlib.numerics import quantize_multiplier, real_multiplier
 
 from .integer import QuantizedOperator
@@ -35,7 +35,7 @@ Shapes = Sequence["tuple[int, ...] | None"]
 #: Makes the operator's kernel, where numbers are to be had from it alone.
 _Maker = Callable[[], "Kernel | None"]
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = Frozen()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ from quantlib.numerics import round_half_away
 
 from .fused import clip_fused
 from .kernel import Array
+from .kernel_checks import FLOAT, checked
 
 _LEAST, _GREATEST = -128.0, 127.0
 #: Values that LiteRT rounds at a time.
@@ -33,6 +34,7 @@ class QuantizedRows:
     zero_point: Array
 
 
+@checked(x=FLOAT)
 def quantize_rows(x: Array, *, asymmetric: bool) -> QuantizedRows:
     """Quantize each row to int8 over its own range, halves rounded away from zero.
 
@@ -79,6 +81,7 @@ def quantize_rows(x: Array, *, asymmetric: bool) -> QuantizedRows:
     return QuantizedRows(q.astype(np.int8), scale, point.astype(np.int32))
 
 
+@checked(x=FLOAT)
 def quantize_groups_even(x: Array, axes: int) -> tuple[Array, Array]:
     """Quantize floats to int8 as XNNPACK does, each group over its own range, halves to even.
 
@@ -118,6 +121,7 @@ def quantize_groups_even(x: Array, axes: int) -> tuple[Array, Array]:
     return (q - point).astype(np.int16), np.float32(1) / inverse
 
 
+@checked(x=FLOAT, scales=FLOAT, bias=FLOAT)
 def dynamic(
     x: Array,
     axes: int,

@@ -10,6 +10,7 @@ from quantlib.numerics import Affine
 
 from .integer_values import scale_of
 from .kernel import Array
+from .kernel_checks import INTEGERS, checked
 
 #: Floats hold all integers up to here.
 _LIMITS = ((np.float32, 1 << 24), (np.float64, 1 << 53))
@@ -18,6 +19,7 @@ _LIMITS = ((np.float32, 1 << 24), (np.float64, 1 << 53))
 LARGEST_HYBRID = 255
 
 
+@checked(divides_by=())
 def reach(affine: Affine) -> int:
     """Size of the largest ``q - zero_point`` that a type can hold.
 
@@ -59,6 +61,7 @@ def exact_type(most: int) -> np.dtype[np.floating]:
     raise InvalidValue(f"sums of products can reach {most}; below 2**53 is required")
 
 
+@checked(weights=INTEGERS, zero_point=INTEGERS)
 def exact_weights(weights: Array, largest: int, zero_point: Array | int = 0) -> Array:
     """Weights less their zero point, as floats in which products with other integers add up exactly.
 
@@ -92,6 +95,7 @@ def exact_weights(weights: Array, largest: int, zero_point: Array | int = 0) -> 
     return np.asarray(centered.astype(exact_type(int(rows.max(initial=0)) * largest)))
 
 
+@checked()
 def multiplier_of_product(first: Affine, second: Affine, output: Affine) -> npt.NDArray[np.float64]:
     """Real multipliers from sums of products to an output: ``s1 * s2 / s_out`` in float64.
 

@@ -6,21 +6,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantlib.errors import InvalidValue
 from quantlib.numerics import Affine
 
 from .activation.real_functions import elu, gelu, gelu_tanh, logistic, tanh
 from .elementwise.integer_unary import exponential
 from .integer_unary import by_floats, by_steps
 from .kernel import Array
+from .kernel_checks import BYTES, INT8, NARROW, WORD, checked
 
 
-def _integers(x: Array, function: Callable[[Array], Array], before: Affine, after: Affine, dtypes: str) -> Array:
-    if x.dtype.name not in dtypes.split():
-        raise InvalidValue(f"an array of {x.dtype}; {' or '.join(dtypes.split())} is required")
+def _integers(x: Array, function: Callable[[Array], Array], before: Affine, after: Affine) -> Array:
     return by_steps(function, before, after)(x) if x.dtype == np.int16 else by_floats(x, function, before, after)
 
 
+@checked(x=BYTES)
 def logistic_bytes(x: Array, before: Affine, after: Affine) -> Array:
     """Logistic function of 8-bit integers, see `by_floats`.
 
@@ -46,9 +45,10 @@ def logistic_bytes(x: Array, before: Affine, after: Affine) -> Array:
     >>> logistic_bytes(np.array([-40, 0, 40], np.int8), Affine("INT8", 0.05), Affine("INT8", 1 / 256, -128))
     array([-97,   0,  97], dtype=int8)
     """
-    return _integers(x, logistic, before, after, "int8 uint8")
+    return _integers(x, logistic, before, after)
 
 
+@checked(x=BYTES)
 def tanh_bytes(x: Array, before: Affine, after: Affine) -> Array:
     """Hyperbolic tangent of 8-bit integers; parameters, result and errors are those of `logistic_bytes`.
 
@@ -57,9 +57,10 @@ def tanh_bytes(x: Array, before: Affine, after: Affine) -> Array:
     >>> tanh_bytes(np.array([-40, 0, 40], np.int8), Affine("INT8", 0.05), Affine("INT8", 1 / 128))
     array([-123,    0,  123], dtype=int8)
     """
-    return _integers(x, tanh, before, after, "int8 uint8")
+    return _integers(x, tanh, before, after)
 
 
+@checked(x=INT8)
 def elu_bytes(x: Array, before: Affine, after: Affine) -> Array:
     """ELU of int8 integers; parameters, result and errors are those of `logistic_bytes`.
 
@@ -68,9 +69,10 @@ def elu_bytes(x: Array, before: Affine, after: Affine) -> Array:
     >>> elu_bytes(np.array([-40, 0, 40], np.int8), Affine("INT8", 0.05), Affine("INT8", 0.05))
     array([-17,   0,  40], dtype=int8)
     """
-    return _integers(x, elu, before, after, "int8")
+    return _integers(x, elu, before, after)
 
 
+@checked(x=NARROW)
 def gelu_integers(x: Array, before: Affine, after: Affine, *, approximate: bool = False) -> Array:
     """GELU of quantized arrays: by `by_floats`, or for int16 by `by_steps`.
 
@@ -98,9 +100,10 @@ def gelu_integers(x: Array, before: Affine, after: Affine, *, approximate: bool 
     >>> gelu_integers(np.array([-40, 0, 40], np.int8), Affine("INT8", 0.05), Affine("INT8", 0.05))
     array([-1,  0, 39], dtype=int8)
     """
-    return _integers(x, gelu_tanh if approximate else gelu, before, after, "int8 uint8 int16")
+    return _integers(x, gelu_tanh if approximate else gelu, before, after)
 
 
+@checked(x=INT8 + WORD)
 def exponential_integers(x: Array, before: Affine, after: Affine) -> Array:
     """Exponential function of quantized arrays: by `by_floats`, or for int16 by `by_steps`.
 
@@ -111,4 +114,4 @@ def exponential_integers(x: Array, before: Affine, after: Affine) -> Array:
     >>> exponential_integers(np.array([-40, 0, 20], np.int8), Affine("INT8", 0.05), Affine("INT8", 0.025))
     array([  5,  40, 109], dtype=int8)
     """
-    return _integers(x, exponential, before, after, "int8 int16")
+    return _integers(x, exponential, before, after)

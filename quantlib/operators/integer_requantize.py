@@ -25,6 +25,7 @@ from .fused import NONE, RANGES
 from .integer_fast import FastScaler, fast_scaler, fits_float64
 from .integer_values import scale_of, zero_point_of
 from .kernel import Array
+from .kernel_checks import INTEGERS, checked
 
 #: Accumulators that are scaled at a time: few enough to stay in the cache.
 _BLOCK = 1 << 15
@@ -34,6 +35,7 @@ _TOO_LARGE = 256.0
 _MOST = 0.5
 
 
+@checked(divides_by=())
 def activation_range(activation: int, affine: Affine) -> tuple[int, int]:
     """Least and greatest integer of an output with a fused activation.
 
@@ -182,6 +184,7 @@ class Requantizer:
             yield slice(whole, size), (rest,), tuple(p[:rest] for p in self._tiled)
 
 
+@checked(bias=INTEGERS, divides_by=())
 def fixed_point(
     real: ArrayLike,
     output: Affine,
@@ -243,6 +246,7 @@ def _quickened(plain: Requantizer, *, signed: bool) -> Requantizer:
     return replace(plain, fast=fast_scaler(kept, shifts, plain.bias, *ends, signed=signed), slow=(left, others))
 
 
+@checked(bias=INTEGERS, divides_by=())
 def floating_point(
     real: ArrayLike, output: Affine, *, activation: int = 0, bias: Array | None = None, wide: bool = False
 ) -> Requantizer:
@@ -259,6 +263,7 @@ def floating_point(
     return _requantizer(scaled, (np.atleast_1d(np.asarray(real, np.float64)),), output, activation, bias)
 
 
+@checked(bias=INTEGERS, divides_by=())
 def single_precision(
     real: ArrayLike, output: Affine, limits: tuple[int, int], *, bias: Array | None = None
 ) -> Requantizer:

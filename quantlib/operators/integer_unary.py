@@ -13,8 +13,10 @@ from .integer import QuantizedOperator, per_tensor
 from .integer_table import between, interpolation_table, tabulated
 from .integer_values import less_zero_point, scale_of, zero_point_of
 from .kernel import Array, Call, Kernel
+from .kernel_checks import BYTES, checked
 
 
+@checked(x=BYTES)
 def by_floats(x: Array, function: Callable[[Array], Array], before: Affine, after: Affine) -> Array:
     """Apply a function of real numbers to 8-bit integers, as the tables of kernels are made.
 
@@ -46,6 +48,7 @@ def by_floats(x: Array, function: Callable[[Array], Array], before: Affine, afte
     return shifted.astype(after.type.storage)
 
 
+@checked()
 def by_steps(function: Callable[[Array], Array], before: Affine, after: Affine) -> Callable[[Array], Array]:
     """Make a table of a function of real numbers for INT16 values, between whose 513 entries kernels interpolate.
 

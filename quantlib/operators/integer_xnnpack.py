@@ -20,6 +20,7 @@ from .integer_requantize import Requantizer, single_precision
 from .integer_unary import unary_kernel
 from .integer_values import scale_of, zero_point_of
 from .kernel import Array, Kernel
+from .kernel_checks import checked
 
 _BYTES = ("INT8", "UINT8")
 
@@ -48,6 +49,7 @@ def of_bytes(operator: QuantizedOperator, inputs: Sequence[int] = (0,)) -> bool:
     return single and len(kinds) == 1 and kinds <= set(_BYTES) and fused in RANGES
 
 
+@checked(divides_by=())
 def float_range(activation: int, output: Affine) -> tuple[int, int]:
     """Least and greatest integer of an output: ``half_even(end / scale + zero_point)`` in float32.
 
@@ -111,6 +113,7 @@ def product_requantizer(
     return single_precision(product_scale(operator, x, y), to, float_range(activation, to), bias=bias)
 
 
+@checked()
 def by_reference(x: Array, function: Callable[[Array], Array], before: Affine, after: Affine) -> Array:
     """A function of real numbers as XNNPACK tabulates it for bytes (``src/reference/unary-elementwise.cc``).
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
+from quantlib.frozen import Frozen
 from quantlib.tflite import Table
 
 Array = npt.NDArray[Any]
 
-_NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
+_NO_ATTRIBUTES: Mapping[str, Any] = Frozen()
 
 
 @dataclass(frozen=True, slots=True)

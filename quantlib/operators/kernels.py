@@ -4,6 +4,9 @@ They compute as LiteRT's reference kernels do (runtime ``reference``). `FUNCTION
 which; `OTHERS` which functions stand in their place for the runtimes ``builtin`` and ``xnnpack``. What scales and
 shapes they are given together, a model's operators prepare with `quantlib.operators.integer_kernel`.
 
+Each raises `InvalidValue` before it computes where an array is of another dtype than the kernel takes or than its
+`Affine` says, parameters are no `Affine`, one that is divided by has a scale of 0, or operands don't broadcast.
+
 Examples
 --------
 A dense layer of two units, from int8 to int8:

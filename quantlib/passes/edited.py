@@ -5,11 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from quantlib.frozen import Frozen
 from quantlib.tflite import Model, file_pieces, plan_layout
 
 #: Lines of each kind that are printed; `to_dict` has all.
@@ -36,7 +36,7 @@ class Line:
 
     where: str
     what: str
-    figures: Mapping[str, float | int | str] = field(default_factory=lambda: MappingProxyType({}))
+    figures: Mapping[str, float | int | str] = field(default_factory=Frozen)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
@@ -70,11 +70,11 @@ class Edited:
     verb: str
     done: tuple[Line, ...] = ()
     kept: tuple[Line, ...] = ()
-    totals: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
+    totals: Mapping[str, float | int] = field(default_factory=Frozen)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "totals", MappingProxyType(dict(self.totals)))
+        object.__setattr__(self, "totals", Frozen(self.totals))
 
     def __repr__(self) -> str:
         return f"<Edited by {self.verb}: {len(self.done)} changed, {len(self.kept)} left alone>"

@@ -176,6 +176,17 @@ def require_products(site: WeightSite, reading: Reading, gram: Gram) -> None:
         )
 
 
+def require_values(site: WeightSite, reading: Reading, fit: Refitted) -> None:
+    """Refuse values that this weight and its bias can't be stored with."""
+    weights, bias = fit.weights, fit.bias
+    fits = weights.shape == reading.shape and (bias is None or bias.shape == (reading.outputs,))
+    if not fits or not all(a.dtype == np.float32 and np.isfinite(a).all() for a in (weights, bias) if a is not None):
+        raise InvalidValue(
+            f"{site.name}: refitted values of shape {weights.shape}; finite float32 {reading.shape}, and a bias for "
+            f"each of {reading.outputs} outputs or none, are required; refit this model"
+        )
+
+
 def put_bias(draft: Draft, site: WeightSite, reading: Reading, values: npt.NDArray[np.float32]) -> None:
     """Give the operator that reads a weight a float bias of its own, before operators are rearranged.
 

@@ -3,7 +3,8 @@
 =========  =====================================================================================================
 runners    `Runner`, `NumpyRunner`, `LiteRTRunner`, `make_runner`
 samples    `Interface`, `Port`, `Tap`, `Array`, `interface_of`, `feed`, `samples`, `sample_count`
-tensors    `affine_of`, `folded`, `indices_of`; `quantized_operator`, `options_of`
+real       `End`, `Ends`, `end_of`, `model_ends`, `encode`, `decode`: quantized inputs and outputs as real numbers
+tensors    `affine_of`, `single_affine`, `folded`, `indices_of`; `quantized_operator`, `options_of`
 verbs      `calibrate`, `run`: over a whole data set
 threads    `one_blas_thread`
 =========  =====================================================================================================
@@ -16,6 +17,7 @@ from .boundary import affine_of, options_of, quantized_operator
 from .calibrate import calibrate
 from .collect import make_runner
 from .data import sample_count, samples
+from .ends import End, Ends, decode, encode, end_of, model_ends, single_affine
 from .litert_runner import LiteRTRunner
 from .numpy_runner import NumpyRunner
 from .protocol import Array, Interface, Port, Runner, Tap, feed, folded, indices_of, interface_of
@@ -23,6 +25,8 @@ from .run import run
 
 __all__ = [
     "Array",
+    "End",
+    "Ends",
     "Interface",
     "LiteRTRunner",
     "NumpyRunner",
@@ -31,15 +35,20 @@ __all__ = [
     "Tap",
     "affine_of",
     "calibrate",
+    "decode",
+    "encode",
+    "end_of",
     "feed",
     "folded",
     "indices_of",
     "interface_of",
     "make_runner",
+    "model_ends",
     "one_blas_thread",
     "options_of",
     "quantized_operator",
     "run",
     "sample_count",
     "samples",
+    "single_affine",
 ]

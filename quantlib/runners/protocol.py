@@ -304,7 +304,9 @@ def _remedy(port: Port, value: Array) -> str:
     if value.dtype.kind not in "biufc":
         return "give numbers; the path of a file of samples stands by itself, not in a list"
     if port.type in ("INT8", "UINT8", "INT16"):
-        return "bring them to its scale and zero point, which `quantlib inspect` shows"
+        option = "; `run` and `golden` do so by real=True (--real), where it has them"
+        shown = "bring them to its scale and zero point, which `quantlib inspect` shows"
+        return shown + option * (value.dtype.kind == "f")
     if port.type == "FLOAT32":
         return "give floats, scaled as those that the model was trained with"
     return "cast them"

@@ -9,11 +9,12 @@ from collections.abc import Callable
 import numpy as np
 
 from quantlib.errors import InvalidValue, QuantlibError
-from quantlib.tflite import Model
+from quantlib.tflite import Model, Tensor
 
 from .collect import at_sample, make_runner
 from .data import Data, samples
-from .protocol import Array, Interface, feed
+from .ends import decode, model_ends, single_affine
+from .protocol import Array, Interface
 
 _Key = tuple[int, int]
 
@@ -27,15 +28,16 @@ def run(
     signature: str | None = None,
     sequence: bool = False,
     all_tensors: bool = False,
+    real: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Array]:
     """Run a model over samples; see `quantlib.run`, whose parameters are these."""
     made = make_runner(model, runner, signature, runtime)
-    interface = made.interface
+    interface, known = made.interface, model_ends(model, made.interface, real=real)
     ends: dict[str, list[Array]] = {port.name: [] for port in interface.outputs}
     shown: dict[_Key, list[Array]] = {}
     count = 0
-    for number, sample in enumerate(samples(data, interface)):
+    for number, sample in enumerate(samples(data, known.interface)):
         seen: dict[_Key, Array] = {}
 
         def tap(g: int, index: int, values: Array, seen: dict[_Key, Array] = seen) -> None:
@@ -44,7 +46,7 @@ def run(
 
         try:
             outputs = made.run(
-                feed(interface, sample), tap=tap if all_tensors else None, keep_state=sequence and number > 0
+                known.feed(sample), tap=tap if all_tensors else None, keep_state=sequence and number > 0
             )
         except QuantlibError as error:
             raise at_sample(number, error) from None
@@ -55,8 +57,9 @@ def run(
         count += 1
         if progress is not None:
             progress(1)
-    result = {name or "output": _stacked_output(name, values) for name, values in ends.items()}
-    return {**result, **_inner(model, interface, shown, count)}
+    result = known.decode({name: _stacked_output(name, values) for name, values in ends.items()})
+    inner = _inner(model, interface, shown, count, real)
+    return {**{name or "output": values for name, values in result.items()}, **inner}
 
 
 def _stacked_output(name: str, values: list[Array]) -> Array:
@@ -78,7 +81,9 @@ def _stacked(values: list[Array]) -> Array | None:
     return stacked[:, 0] if stacked.ndim > 1 and stacked.shape[1] == 1 else stacked
 
 
-def _inner(model: Model, interface: Interface, shown: dict[_Key, list[Array]], count: int) -> dict[str, Array]:
+def _inner(
+    model: Model, interface: Interface, shown: dict[_Key, list[Array]], count: int, real: bool
+) -> dict[str, Array]:
     """Tensors that aren't outputs; a name that several have gets subgraph and index behind it."""
     names = {(g, t): model.tensor((g, t)).name for g, t in shown}
     ends = {(interface.subgraph, port.index): port.name for port in interface.outputs}
@@ -93,7 +98,7 @@ def _inner(model: Model, interface: Interface, shown: dict[_Key, list[Array]], c
         if stacked is None:
             odd.append(name)
         else:
-            found[name] = stacked
+            found[name] = decode(stacked, single_affine(Tensor(model, *key)) if real else None)
     if odd:
         warnings.warn(
             f"{len(odd)} tensors are left out, as they were not written in each sample, or not in one shape: "

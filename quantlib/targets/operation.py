@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from quantlib.frozen import Frozen
 from quantlib.tflite import Quantization
 
 #: Where an operand stands: ``"input"`` or ``"output"``, and its index.
@@ -98,7 +98,7 @@ class Operation:
     version: int
     inputs: tuple[Operand | None, ...]
     outputs: tuple[Operand, ...]
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = field(default_factory=Frozen)
     accepted: range | None = None
 
     def operands(self) -> Iterator[tuple[Place, Operand]]:

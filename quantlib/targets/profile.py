@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 from quantlib.errors import InvalidValue, NotFound
+from quantlib.frozen import Frozen
 
 from .conditions import Condition
 from .forms import Form
@@ -102,9 +102,9 @@ def made(name: str, values: Mapping[str, Any]) -> Target:
             name=name,
             title=values["title"],
             max_rank=values.get("max_rank"),
-            operators=MappingProxyType(operators),
+            operators=Frozen(operators),
             rules=rules,
-            remedies=MappingProxyType(values["remedies"]),
+            remedies=Frozen(values["remedies"]),
             **plain,
         )
     except KeyError as error:
@@ -118,7 +118,7 @@ def _operators(values: Mapping[str, Any]) -> dict[str, Accept]:
     for entry in values.get("accept", ()):
         _known("accept", entry, {"operators", "forms", "letters", "version", "constants", "source"})
         letters = {k: tuple(v) for k, v in entry.get("letters", {}).items()}
-        forms = tuple(Form(text, MappingProxyType(letters)) for text in entry.get("forms", ()))
+        forms = tuple(Form(text, Frozen(letters)) for text in entry.get("forms", ()))
         accept = Accept(forms, entry.get("version"), tuple(entry.get("constants", ())))
         found |= dict.fromkeys(entry["operators"], accept)
     only = values.get("only")

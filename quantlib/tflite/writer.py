@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from quantlib.errors import QuantlibError, WriteFailed
+from quantlib.files import sync_folder
 
 from .data import Bytes
 from .layout import FileLayout, plan_layout
@@ -116,7 +117,7 @@ def write(
             os.close(handle)
         _replace(temporary, target, model)
         temporary = None
-        _sync_folder(folder)
+        sync_folder(folder)
     except QuantlibError:
         raise
     except OSError as error:
@@ -243,15 +244,3 @@ def _replace(temporary: str, target: str, model: Model) -> None:
             raise
         model.source.release()
         os.replace(temporary, target)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the rename durable; only POSIX can."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems refuse to sync a folder
-            os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -96,7 +96,7 @@ def test_blend_lies_between_its_two(x, symmetric):
     lo, hi = Blend().choose(state, symmetric=symmetric)
     assert lo <= 0 <= hi
     for blend, mse, percentile in ((-lo, -a, -c), (hi, b, d)):
-        parts = [0.45 * math.log(mse), 0.55 * math.log(percentile)] if mse and percentile else [-math.inf]
+        parts = [0.3 * math.log(mse), 0.7 * math.log(percentile)] if mse and percentile else [-math.inf]
         assert blend == pytest.approx(math.exp(math.fsum(parts)), rel=1e-12)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import quantlib as ql
 from quantlib.cli import main
+from quantlib.evaluation import refit
 
 DEMO = str(ql.demo.MODEL)
 
@@ -25,6 +28,29 @@ def test_it_writes_what_the_function_gives(capsys: pytest.CaptureFixture[str], t
     first, *rest = capsys.readouterr().out.splitlines()
     assert first == f"{out}: 196,416 -> {out.stat().st_size:,} bytes (1.000)"
     assert "\n".join(rest) == str(edited)
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("", {}),
+        (
+            "--grid int8 --clusters 8 --per channel --skip-type FULLY_CONNECTED",
+            {"grid": "int8", "clusters": 8, "per": "channel", "skip_types": "FULLY_CONNECTED"},
+        ),
+    ],
+)
+def test_refitted(capsys: pytest.CaptureFixture[str], tmp_path: Path, words: str, options: dict[str, Any]) -> None:
+    out, some = tmp_path / "out.tflite", tmp_path / "some.npz"
+    with np.load(ql.demo.CALIBRATION) as data:
+        np.savez(some, **{name: data[name][:12] for name in data.files})
+    samples = ["--refit", "--data", str(some), "--runner", "numpy"]
+    assert main(["cluster", DEMO, "-o", str(out), *samples, *words.split()]) == 0
+    model, edit = ql.read(DEMO), partial(ql.cluster, **options)
+    edited = edit(model, refit=refit(model, some, edit, runner="numpy"))
+    assert out.read_bytes() == edited.model.to_bytes()
+    assert capsys.readouterr().out.partition("\n")[2] == f"{edited}\n"
+    assert edited.totals["refitted"] == len(edited.done) == (5 if options else 7)
 
 
 def test_zeros_are_free_when_that_is_asked_for(tmp_path: Path) -> None:
@@ -61,6 +87,11 @@ def test_json_and_a_file_in_its_own_place(capsys: pytest.CaptureFixture[str], tm
         ("--seed -1", "seed is -1"),
         ("--only nothing", "only 'nothing' matches no operator or constant"),
         ("--only (", "is no regular expression"),
+        ("--refit", "--data missing; see quantlib cluster --help"),
+        (f"--data {ql.demo.CALIBRATION}", "--data says nothing beside clustering without --refit; leave it out"),
+        ("--runner numpy --sequence", "--runner, --sequence says nothing beside clustering without --refit"),
+        (f"--refit --data {ql.demo.CALIBRATION} --clusters 5000", "5000 clusters asked for"),
+        ("--refit --data nowhere.npz", "nowhere.npz"),
     ],
 )
 def test_misuse_is_one_line_and_writes_nothing(

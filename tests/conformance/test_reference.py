@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def test_other_runtimes(name: str, runtime: str) -> None:
     """Every tensor of a sample with LiteRT's own kernels, the outputs with its default interpreter."""
     for row in rows(name, FILE, 1, runtime):
         assert not row.fails, row.line()
-        assert row.integers or name.endswith("_dynamic")
+        # outputs are all that XNNPACK shows; those of a detector are floats, and equal
+        equal = runtime == "xnnpack" and row.tensors and row.own == math.inf
+        assert row.integers or equal or name.endswith("_dynamic")
 
 
 @pytest.mark.parametrize("name", [name for name in RUN if floating(name) in tasks()])

@@ -12,12 +12,14 @@ import quantlib as ql
 from quantlib.errors import InvalidValue
 from quantlib.evaluation import gram, refit
 from quantlib.numerics import magnitude_mask, zeros_of
-from quantlib.tflite import Table
+from quantlib.tflite import GraphDraft, Table
 from tests.support import pruned
 from tests.support.network import Network, gaussian
 from tests.support.planned import samples
 
 DATA = samples(pruned.layers(), 16)
+CLUSTER = functools.partial(ql.cluster, clusters=6)
+_BRANCHES = ("then_subgraph_index", "else_subgraph_index")
 EDIT = functools.partial(ql.prune, sparsity=0.7, min_elements=0)
 
 
@@ -118,6 +120,66 @@ def test_what_can_not_be_refitted_is_refused() -> None:
         refit(pruned.model("weight-only"), DATA, EDIT)
     with pytest.raises(InvalidValue, match="changes no weight that can be refitted"):
         refit(pruned.model(), DATA, functools.partial(ql.prune, sparsity=0.0))
-    bad = {"image": np.full((1, 8, 8, 3), np.inf, np.float32)}
-    with pytest.raises(InvalidValue, match="isn't finite for a sample"):
-        gram(pruned.model(), bad, runner="numpy")
+    with pytest.raises(InvalidValue, match="changes no weight that can be refitted"):
+        refit(CLUSTER(pruned.model()).model, DATA, CLUSTER)
+
+
+def test_samples_that_are_not_finite_are_named() -> None:
+    bad = {"image": DATA["image"].copy()}
+    bad["image"][3] = np.inf
+    message = "^sample 3: what first/kernel is multiplied with isn't finite; remove the sample$"
+    for measure in (gram, functools.partial(refit, edit=CLUSTER)):
+        with pytest.raises(InvalidValue, match=message):
+            measure(pruned.model(), bad, runner="numpy")
+    bad["image"][3] = 1e30
+    with pytest.raises(InvalidValue, match=r"^first/kernel: products that aren't all finite"):
+        gram(pruned.model(), bad, ["first/kernel"], runner="numpy")
+
+
+def test_a_branch_that_some_samples_take() -> None:
+    """It is refitted on those that do."""
+    net = Network()
+    draft, main = net.draft, net.graph
+    draft.graphs += [GraphDraft.of(Table("SubGraph", name=name)) for name in ("then", "else")]
+    c, x = net.input("c", (), "BOOL"), net.input("x", (1, 24))
+    main.outputs = [main.add_tensor("y", "FLOAT32", (1, 24))]
+    main.append(
+        draft.operator("IF", [c, x], main.outputs, Table("IfOptions", **dict(zip(_BRANCHES, (1, 2), strict=True))))
+    )
+    for graph in draft.graphs[1:]:
+        net.graph = graph
+        h, name = net.input("x", (1, 24)), "then" if graph is draft.graphs[1] else "else"
+        for i in range(2):
+            h = net.fully_connected(f"{name}{i}", h, gaussian((24, 24), i))
+        graph.outputs = [h]
+    model = draft.done()
+    data = {"c": np.arange(40) % 2 == 0, "x": gaussian((40, 24), 3) @ gaussian((24, 24), 4)}
+    fits = refit(model, data, CLUSTER, runner="numpy")
+    assert set(fits) == {f"{name}{i}/kernel" for name in ("then", "else") for i in range(2)}
+    wanted, simple, fitted = (
+        ql.run(m, data, runner="numpy")["y"] for m in (model, CLUSTER(model).model, CLUSTER(model, refit=fits).model)
+    )
+    for branch in (0, 1):
+        errors = [np.square(y - wanted)[branch::2].sum() for y in (simple, fitted)]
+        assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"grid": "int8"}, {"per": "channel"}, {"grid": "int8", "per": "channel"}])
+@pytest.mark.parametrize("form", ["", "float16"])
+def test_clusters_make_up_for_what_those_before_did(form: str, options: dict[str, Any]) -> None:
+    model, edit = pruned.model(form), functools.partial(CLUSTER, **options)
+    seen: list[int] = []
+    fits = refit(model, DATA, edit, runner="numpy", progress=seen.append)
+    found: list[Any] = [None, gram(model, DATA, runner="numpy"), fits]
+    edits = [edit(model, refit=f) for f in found]
+    assert list(fits) == [line.where for line in edits[2].done]
+    assert (edits[2].totals["refitted"], sum(seen)) == (len(fits), len(fits))
+    if not options:
+        assert {line.figures["values"] for line in edits[2].done} == {6}
+    held_back = {"image": gaussian((24, 8, 8, 3), 99)}
+    simple, once, in_turn = (ql.compare(model, e.model, held_back, runner="numpy").outputs[0].sqnr_db for e in edits)
+    assert once > simple + 2
+    assert in_turn > (
+        simple + 2 if "per" in options else once + 0.5
+    )  # of little error there is little to make up for
+    assert edit(model, refit=refit(model, DATA, edit, runner="numpy")).model.to_bytes() == edits[2].model.to_bytes()

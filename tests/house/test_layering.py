@@ -13,7 +13,8 @@ PACKAGE = Path(quantlib.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
-    ("errors", "demo", "doors"),
+    ("errors", "frozen", "demo", "doors"),
+    ("files",),
     ("numerics",),
     ("calibration", "tflite"),
     ("operators", "targets"),

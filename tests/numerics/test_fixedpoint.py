@@ -179,3 +179,24 @@ class TestMultiply:
             multiply_by_quantized_multiplier([1], 1, 1, rounding="none")  # type: ignore[arg-type]  # that is the test
         with pytest.raises(InvalidValue, match=r"^x has values"):
             multiply_by_quantized_multiplier_int64([1 << 47], 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "shapes"),
+    [
+        (lambda a, b: real_multiplier(a, b), r"mantissa of shape \(2, 3\) and shift of shape \(4,\)"),
+        (lambda a, b: rounding_divide_by_pot(a, b), r"x of shape \(2, 3\) and exponent of shape \(4,\)"),
+        (lambda a, b: saturating_rounding_doubling_high_mul(a, b), r"a of shape \(2, 3\) and b of shape \(4,\)"),
+        (
+            lambda a, b: multiply_by_quantized_multiplier(a, b, 0),
+            r"x of shape \(2, 3\) and mantissa of shape \(4,\) and shift of shape \(\)",
+        ),
+        (
+            lambda a, b: multiply_by_quantized_multiplier_int64(a, 1, b),
+            r"x of shape \(2, 3\) and mantissa of shape \(\) and shift of shape \(4,\)",
+        ),
+    ],
+)
+def test_operands_that_do_not_broadcast(call: Any, shapes: str) -> None:
+    with pytest.raises(InvalidValue, match=f"^{shapes} don't broadcast; extents that are equal, or 1, are required$"):
+        call(np.ones((2, 3), np.int32), np.ones(4, np.int32))

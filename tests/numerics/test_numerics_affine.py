@@ -16,13 +16,17 @@ from quantlib.numerics import (
     PerAxis,
     PerBlock,
     PerTensor,
+    channels,
     dequantize,
     element_type,
     fake_quantize,
     parameter_shape,
     quantize,
+    quantize_balanced,
+    retyped,
     round_half_away,
     round_half_even,
+    weight_range,
 )
 from quantlib.numerics._blocks import BLOCK
 from tests.support.layouts import LAYOUTS
@@ -267,11 +271,39 @@ def test_what_is_refused(call, message):
         (("INT8", [1.0], 0, PerBlock(1, 4)), "don't fit PerBlock"),
         (("INT8", [1.0, 2.0], [0, 0, 0], PerAxis(0)), "one integer, or"),
         (("INT8", 1.0, 0, 0), "granularity is 0"),
+        (("INT8", "wide"), "^scale is 'wide'; a number, or an array of numbers, is required$"),
+        (("INT8", [[1.0], [1.0, 2.0]]), r"^scale is \[\[1.0\], \[1.0, 2.0\]\]; a number, or an array"),
+        (("INT8", 1j), "^scale is 1j; a number"),
     ],
 )
 def test_affine_refuses(arguments, message):
     with pytest.raises(InvalidValue, match=message):
         Affine(*arguments)
+
+
+@pytest.mark.parametrize("thing", [None, "INT8", 0.5, (0.5, 0)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda thing: quantize([1.0], thing),
+        lambda thing: dequantize(np.zeros(1, np.int8), thing),
+        lambda thing: fake_quantize([1.0], thing),
+        lambda thing: quantize_balanced(np.ones((2, 2), np.float32), thing, mean=0.0, variance=1.0),
+        lambda thing: retyped(thing, "INT8"),
+    ],
+)
+def test_something_else_in_place_of_parameters(call, thing):
+    with pytest.raises(InvalidValue, match=f"^affine is a {type(thing).__name__}; an Affine is required"):
+        call(thing)
+
+
+@pytest.mark.parametrize("thing", ["axis", None, 3])
+def test_something_else_in_place_of_granularity(thing):
+    for call in (parameter_shape, channels):
+        with pytest.raises(InvalidValue, match=r"^granularity is .*; use PerTensor"):
+            call(thing, (2, 3))
+    with pytest.raises(InvalidValue, match=r"^granularity is .*; use PerTensor"):
+        weight_range(np.ones((2, 3)), thing)
 
 
 def test_affine_is_a_value():

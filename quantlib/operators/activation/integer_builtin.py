@@ -9,6 +9,7 @@ import numpy as np
 from quantlib.numerics import round_half_away
 
 from ..integer_table import exponent_of
+from ..kernel_checks import BYTES, WORD, checked
 from ..recurrent.integer_gates import sigmoid_of_gate, tanh_of_gate
 from .integer_sigmoid import logistic_int16, tanh_int16
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 EXPONENTS = (-12, -11)
 
 
+@checked(x=WORD)
 def logistic_by_scale(x: Array, scale: float) -> Array:
     """Logistic function of INT16 values: gemmlowp's where the scale is 2**-12, else `logistic_int16`.
 
@@ -44,6 +46,7 @@ def logistic_by_scale(x: Array, scale: float) -> Array:
     return sigmoid_of_gate(x) if exponent_of(np.float32(scale)) == EXPONENTS[0] else logistic_int16(x, scale)
 
 
+@checked(x=WORD)
 def tanh_by_scale(x: Array, scale: float) -> Array:
     """Hyperbolic tangent of INT16 values: gemmlowp's where the scale is 2**-12 or 2**-11, else `tanh_int16`.
 
@@ -63,6 +66,7 @@ def tanh_by_scale(x: Array, scale: float) -> Array:
     return tanh_of_gate(np.clip(x.astype(np.int32) * 2, -(1 << 15), (1 << 15) - 1).astype(np.int16))
 
 
+@checked(x=BYTES)
 def softmax_in_floats(
     x: Array, scale: float, beta: float, output_scale: float, zero_point: int, *, dtype: Any = None
 ) -> Array:
@@ -106,6 +110,7 @@ def softmax_in_floats(
     return np.asarray(np.clip(steps, limits.min, limits.max).astype(limits.dtype))
 
 
+@checked(x=BYTES)
 def log_softmax_in_floats(x: Array, scale: float) -> Array:
     """Logarithms of softmax over the last axis of 8-bit integers, in float32, rounded half to even.
 

@@ -11,11 +11,13 @@ from quantlib.numerics import Affine, multiply_by_quantized_multiplier, quantize
 from ..integer_requantize import real_range
 from ..integer_values import less_zero_point, ratio, scale_of, stored
 from ..integer_xnnpack import times_256
+from ..kernel_checks import checked
 
 if TYPE_CHECKING:
     from ..kernel import Array
 
 
+@checked()
 def rectify_integers(x: Array, before: Affine, after: Affine, low: float, high: float) -> Array:
     """Requantize by ``float32(s_in / s_out)``, then clip to the integers that stand for `low` and `high`.
 
@@ -56,6 +58,7 @@ def leaky_multipliers(before: Affine, after: Affine, alpha: float) -> tuple[np.f
     return ratio(before, after, np.float32), below
 
 
+@checked()
 def leaky_relu_integers(x: Array, before: Affine, after: Affine, alpha: float) -> Array:
     """Requantize by ``float32(s_in / s_out)``, and what is below zero by ``float32(float32(s_in * alpha) / s_out)``.
 
@@ -96,6 +99,7 @@ def leaky_xnnpack_multipliers(before: Affine, after: Affine, alpha: float) -> tu
     return upper, np.float32(upper * np.float32(alpha))
 
 
+@checked()
 def leaky_relu_xnnpack(x: Array, before: Affine, after: Affine, alpha: float) -> Array:
     """Leaky rectifier of bytes as XNNPACK computes it: multipliers have eight bits after the point, see `times_256`.
 
@@ -111,6 +115,7 @@ def leaky_relu_xnnpack(x: Array, before: Affine, after: Affine, alpha: float) ->
     return stored(np.where(values > 0, upper, lower), after)
 
 
+@checked()
 def prelu_integers(x: Array, alpha: Array, before: Affine, slopes: Affine, after: Affine) -> Array:
     """Requantize by ``float32(s_in / s_out)``, and what is below zero times its slope by that times their scale.
 

@@ -17,6 +17,7 @@ from quantlib.numerics import (
 
 from ..integer_table import exponent_of
 from ..integer_values import less_zero_point, scale_of, stored
+from ..kernel_checks import BYTES, WORD, checked
 
 if TYPE_CHECKING:
     from ..kernel import Array
@@ -46,6 +47,7 @@ def sigmoid_table() -> tuple[int, ...]:
     return tuple(table.tolist())
 
 
+@checked(x=WORD)
 def logistic_int16(x: Array, scale: float) -> Array:
     """Logistic function of INT16 values: ``1 / (1 + exp(-x))`` in 32,768 steps.
 
@@ -75,6 +77,7 @@ def logistic_int16(x: Array, scale: float) -> Array:
     return np.asarray((result >> 10).astype(np.int16))
 
 
+@checked(x=WORD)
 def tanh_int16(x: Array, scale: float) -> Array:
     """Hyperbolic tangent of INT16 values in 32,768 steps; parameters and result are those of `logistic_int16`.
 
@@ -123,6 +126,7 @@ def _between(scaled: Array, bits: int) -> Array:
     return np.asarray((table[place] << bits) + (size & ((1 << bits) - 1)) * (table[place + 1] - table[place]))
 
 
+@checked(x=BYTES)
 def hard_swish_bytes(x: Array, before: Affine, after: Affine) -> Array:
     """``x * relu6(x + 3) / 6`` of 8-bit integers, with 16-bit fixed-point numbers.
 

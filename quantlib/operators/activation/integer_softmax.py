@@ -21,6 +21,7 @@ from quantlib.numerics import (
 )
 
 from ..integer_table import between, interpolation_table
+from ..kernel_checks import BYTES, WORD, checked
 
 if TYPE_CHECKING:
     from typing import Any
@@ -35,6 +36,7 @@ DIFFERENCE, _SUM = 5, 12
 _LOGARITHM = 4
 
 
+@checked(x=BYTES)
 def softmax_bytes(x: Array, scale: float, beta: float = 1.0, *, dtype: Any = None) -> Array:
     """Softmax over the last axis of 8-bit integers.
 
@@ -81,6 +83,7 @@ def softmax_bytes(x: Array, scale: float, beta: float = 1.0, *, dtype: Any = Non
     return np.where(below <= least, result, limits.min).astype(limits.dtype)
 
 
+@checked(x=BYTES)
 def log_softmax_bytes(x: Array, scale: float) -> Array:
     """Logarithms of softmax over the last axis of 8-bit integers, in fixed point.
 
@@ -169,6 +172,7 @@ def softmax_multiplier(scale: float, beta: float) -> np.float64:
     return np.float64(np.float64(np.float32(scale) * np.float32(beta)) / (10.0 / 65535.0))
 
 
+@checked(x=WORD)
 def softmax_int16(x: Array, scale: float, beta: float = 1.0) -> Array:
     """Softmax over the last axis of INT16 values, by tables of ``exp(x)`` and ``1 / (1 + x)`` with 512 steps.
 

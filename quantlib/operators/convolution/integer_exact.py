@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..integer_product import centered
+from ..kernel_checks import EXACT, NARROW, checked
 from .floating_dense import convolve
 from .floating_depthwise import depthwise_convolve
 from .floating_transposed import transposed_convolve
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..windows import PaddingName
 
 
+@checked(x=NARROW, filters=EXACT)
 def convolve_integers(
     x: Array,
     filters: Array,
@@ -57,6 +59,7 @@ def convolve_integers(
     return requantize(convolve(floats, filters, strides=strides, dilations=dilations, padding=padding))
 
 
+@checked(x=NARROW, filters=EXACT)
 def depthwise_convolve_integers(
     x: Array,
     filters: Array,
@@ -89,6 +92,7 @@ def depthwise_convolve_integers(
     return requantize(depthwise_convolve(floats, filters, strides=strides, dilations=dilations, padding=padding))
 
 
+@checked(x=NARROW, filters=EXACT)
 def transposed_convolve_integers(
     x: Array,
     filters: Array,

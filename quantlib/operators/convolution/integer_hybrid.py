@@ -11,6 +11,7 @@ from quantlib.errors import InvalidValue
 
 from ..fused import clip_fused
 from ..integer_hybrid import quantize_rows
+from ..kernel_checks import EXACT, FLOAT, checked
 from .floating_dense import convolve
 from .floating_depthwise import depthwise_convolve
 from .floating_transposed import transposed_convolve
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..windows import PaddingName
 
 
+@checked(x=FLOAT, filters=EXACT, scales=FLOAT, bias=FLOAT)
 def convolve_hybrid(
     x: Array,
     filters: Array,
@@ -95,6 +97,7 @@ def scales_by_channel(scales: Array, *, grouped: bool) -> bool:
     return grouped or not bool((scales == scales.reshape(-1)[0]).all())
 
 
+@checked(x=FLOAT, filters=EXACT, scales=FLOAT, bias=FLOAT)
 def depthwise_convolve_hybrid(
     x: Array,
     filters: Array,
@@ -127,6 +130,7 @@ def depthwise_convolve_hybrid(
     return _finish(sums.astype(np.float32) * (scales.reshape(-1) * sample_scales), bias, activation)
 
 
+@checked(x=FLOAT, filters=EXACT, scales=FLOAT, bias=FLOAT)
 def transposed_convolve_hybrid(
     x: Array,
     filters: Array,

@@ -20,6 +20,7 @@ from ..integer_requantize import activation_range
 from ..integer_table import exponent_of, tabulated_pairs
 from ..integer_values import less_zero_point, scale_of, stored
 from ..integer_xnnpack import xnnpack
+from ..kernel_checks import checked
 from ._checks import check_shapes
 from .integer_builtin import adder
 from .integer_pairs import COMPARISONS, compare_integers, divide_integers, squared_difference_integers
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     Function = Callable[[Array, Array], Array]
 
 
+@checked()
 def multiply_integers(
     a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, activation: int = 0
 ) -> Array:

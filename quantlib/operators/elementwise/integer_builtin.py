@@ -16,6 +16,7 @@ from ..integer import per_tensor
 from ..integer_requantize import activation_range
 from ..integer_table import tabulated_pairs
 from ..integer_values import less_zero_point, stored
+from ..kernel_checks import checked
 from ._checks import check_shapes
 from .integer_sums import add_integers, sum_multipliers
 
@@ -36,6 +37,7 @@ _SCALAR_LANES = 8
 _LOOPS = 5
 
 
+@checked()
 def add_vectors(
     a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, cut: bool, activation: int = 0
 ) -> Array:

@@ -19,6 +19,7 @@ from quantlib.numerics import (
 
 from ..integer_requantize import activation_range
 from ..integer_values import less_zero_point, scale_of, stored
+from ..kernel_checks import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 COMPARED, SUBTRACTED = 8, 7
 
 
+@checked(divides_by=("second", "output"))
 def divide_integers(
     a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, activation: int = 0
 ) -> Array:
@@ -93,6 +95,7 @@ def _divided_as_on_x86(x: Array, exponent: Array) -> Array:
     return np.asarray((x >> (exponent & 31)) + ((x & mask) > threshold))
 
 
+@checked()
 def squared_difference_integers(a: Array, b: Array, first: Affine, second: Affine, output: Affine) -> Array:
     """Squared difference of INT8 arrays (``tflite/kernels/squared_difference.cc``).
 
@@ -164,6 +167,7 @@ COMPARISONS: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
 )
 
 
+@checked()
 def compare_integers(operation: str, a: Array, b: Array, first: Affine, second: Affine) -> Array:
     """Compare quantized arrays: as integers with 8 more bits, each scaled by its own scale and rounded.
 

@@ -12,6 +12,7 @@ from quantlib.numerics import Affine, multiply_by_quantized_multiplier, quantize
 from ..integer_requantize import activation_range
 from ..integer_table import exponent_of
 from ..integer_values import less_zero_point, scale_of, stored
+from ..kernel_checks import checked
 
 if TYPE_CHECKING:
     from ..kernel import Array
@@ -36,6 +37,7 @@ def sum_multipliers(first: Affine, second: Affine, output: Affine) -> tuple[int,
     return shift, reals, last
 
 
+@checked()
 def add_integers(
     a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, subtract: bool = False, activation: int = 0
 ) -> Array:
@@ -95,6 +97,7 @@ def right_shifts(first: Affine, second: Affine, output: Affine) -> tuple[int, in
     return right[0], right[1]
 
 
+@checked(divides_by=("first", "second", "output"))
 def add_shifted(
     a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, subtract: bool = False, activation: int = 0
 ) -> Array:

@@ -18,6 +18,7 @@ from quantlib.numerics import (
 from ..integer import alike
 from ..integer_unary import by_floats, by_steps, real_kernel, unary_kernel
 from ..integer_values import less_zero_point, ratio, scale_of, stored, zero_point_of
+from ..kernel_checks import WORD, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _ROOM = 20
 
 
+@checked()
 def absolute_integers(x: Array, before: Affine, after: Affine) -> Array:
     """Absolute values, requantized by ``float32(s_in / s_out)`` where the scales differ.
 
@@ -58,6 +60,7 @@ def absolute_integers(x: Array, before: Affine, after: Affine) -> Array:
     return stored(values, after)
 
 
+@checked()
 def square_root_integers(x: Array, before: Affine, after: Affine) -> Array:
     """Square roots in float32, truncated to integers; ``tflite/kernels/elementwise.cc`` doesn't round.
 
@@ -73,6 +76,7 @@ def square_root_integers(x: Array, before: Affine, after: Affine) -> Array:
     return stored(steps, after)
 
 
+@checked(divides_by=("before", "after"))
 def rsqrt_bytes(x: Array, before: Affine, after: Affine) -> Array:
     """Reciprocals of square roots of 8-bit integers, in fixed point; of zero, the greatest integer.
 
@@ -98,6 +102,7 @@ def rsqrt_bytes(x: Array, before: Affine, after: Affine) -> Array:
     return np.where(values == 0, x.dtype.type(after.qmax), stored(steps, after))
 
 
+@checked(x=WORD, divides_by=("before", "after"))
 def rsqrt_int16(x: Array, before: Affine, after: Affine) -> Array:
     """Reciprocals of square roots of INT16 values, by a table of 513 entries, see `by_steps`.
 
@@ -124,6 +129,7 @@ def inverse_root(after: Affine) -> Callable[[Array], Array]:
     return function
 
 
+@checked()
 def logarithm_integers(x: Array, before: Affine, after: Affine) -> Array:
     """Natural logarithms by a table, see `by_floats` and `by_steps`; of zero and below, the least number.
 

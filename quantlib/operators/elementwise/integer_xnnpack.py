@@ -11,6 +11,7 @@ from quantlib.numerics import Affine
 from ..integer_product import float_multiplier_of_product
 from ..integer_values import less_zero_point, ratio, stored
 from ..integer_xnnpack import float_range, of_bytes
+from ..kernel_checks import checked
 
 if TYPE_CHECKING:
     from ..integer import QuantizedOperator
@@ -46,6 +47,7 @@ def sum_multipliers_xnnpack(first: Affine, second: Affine, output: Affine) -> tu
     return one, other, shift
 
 
+@checked()
 def add_xnnpack(
     a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, subtract: bool = False, activation: int = 0
 ) -> Array:
@@ -65,6 +67,7 @@ def add_xnnpack(
     return stored(steps, output, float_range(activation, output))
 
 
+@checked()
 def multiply_xnnpack(
     a: Array, b: Array, first: Affine, second: Affine, output: Affine, *, activation: int = 0
 ) -> Array:

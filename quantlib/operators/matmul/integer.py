@@ -22,6 +22,7 @@ from ..integer_product import (
 )
 from ..integer_requantize import fixed_point, floating_point
 from ..integer_xnnpack import of_bytes, product_requantizer, xnnpack
+from ..kernel_checks import EXACT, FLOAT, NARROW, checked
 from .floating import fully_connected
 from .integer_batch import (
     batch_matmul_hybrid,
@@ -56,6 +57,7 @@ __all__ = [
 ]
 
 
+@checked(x=NARROW, weights=EXACT)
 def fully_connected_integers(
     x: Array, weights: Array, requantize: Requantizer, *, zero_point: int, keep_num_dims: bool = False
 ) -> Array:
@@ -88,6 +90,7 @@ def fully_connected_integers(
     return requantize(fully_connected(centered(x, zero_point, weights.dtype), weights, keep_num_dims=keep_num_dims))
 
 
+@checked(x=FLOAT, weights=EXACT, scales=FLOAT, bias=FLOAT)
 def fully_connected_hybrid(
     x: Array,
     weights: Array,

@@ -13,6 +13,7 @@ from ..integer_hybrid import dynamic, quantize_rows
 from ..integer_product import LARGEST_HYBRID, centered, exact_type, reach, rounded_multiplier_of_product
 from ..integer_requantize import fixed_point
 from ..integer_xnnpack import of_bytes, product_requantizer
+from ..kernel_checks import FLOAT, INT8, NARROW, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _MOST = 5
 
 
+@checked(x=NARROW, y=NARROW)
 def batch_matmul_integers(
     x: Array,
     y: Array,
@@ -67,6 +69,7 @@ def batch_matmul_integers(
     return requantize(_product(centered(left, zero_points[0], dtype), centered(right, zero_points[1], dtype)))
 
 
+@checked(x=FLOAT, y=INT8)
 def batch_matmul_hybrid(
     x: Array, y: Array, scale: float, *, asymmetric: bool, adj_x: bool = False, adj_y: bool = False
 ) -> Array:

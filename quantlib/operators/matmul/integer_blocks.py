@@ -11,6 +11,7 @@ from quantlib.numerics import from_bfloat16, to_bfloat16
 
 from ..integer_hybrid import dynamic, quantize_rows
 from ..integer_product import LARGEST_HYBRID, exact_type
+from ..kernel_checks import FLOAT, INT8, checked
 from .floating import fully_connected
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _VECTOR = 32
 
 
+@checked(x=FLOAT, weights=INT8, scales=FLOAT, bias=FLOAT)
 def fully_connected_blockwise(
     x: Array, weights: Array, scales: Array, bias: Array | None = None, *, keep_num_dims: bool = False
 ) -> Array:

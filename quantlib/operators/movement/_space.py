@@ -11,12 +11,14 @@ import numpy as np
 from quantlib.errors import InvalidValue
 
 from ..kernel import Array, Call, Kernel
+from ..kernel_checks import ANY, checked
 from ._checks import integers, pairs
 
 # MirrorPadMode of the schema.
 REFLECT, SYMMETRIC = range(2)
 
 
+@checked(x=ANY, value=ANY)
 def pad(x: Array, paddings: Sequence[tuple[int, int]], value: Array | None = None) -> Array:
     """PAD and PADV2.
 
@@ -102,6 +104,7 @@ def depth_to_space(x: Array, block: int) -> Array:
     return parts.reshape(n, h * block, w * block, c // (block * block))
 
 
+@checked(x=ANY)
 def space_to_batch(x: Array, blocks: Sequence[int], paddings: Sequence[tuple[int, int]]) -> Array:
     """SPACE_TO_BATCH_ND.
 

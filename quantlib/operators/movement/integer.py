@@ -16,6 +16,7 @@ from quantlib.numerics import Affine, round_half_away
 from ..integer import IntegerKernel, alike, takes
 from ..integer_table import tabulated
 from ..integer_values import scale_of, zero_point_of
+from ..kernel_checks import checked
 from ._checks import integers, pairs
 from ._join import concatenate
 from ._space import pad, space_to_batch
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _KINDS = ("INT8", "UINT8", "INT16")
 
 
+@checked()
 def rescale_uint8(x: Array, before: Affine, after: Affine) -> Array:
     """UINT8 values of one scale as those of another, in float32: ``half_away(x * scale + bias) + zero_point``.
 

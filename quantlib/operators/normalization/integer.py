@@ -11,6 +11,7 @@ from quantlib.errors import InvalidValue
 from quantlib.numerics import inverse_sqrt_multiplier, multiply_by_quantized_multiplier
 
 from ..integer import alike
+from ..kernel_checks import BYTES, checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 BITS = 7
 
 
+@checked(x=BYTES)
 def l2_normalize_integers(x: Array, zero_point: int) -> Array:
     """Divide 8-bit integers by the Euclidean norm along the last axis.
 

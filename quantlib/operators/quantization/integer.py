@@ -16,6 +16,7 @@ from ..integer_table import tabulated
 from ..integer_values import less_zero_point, ratio, scale_of, stored
 from ..integer_vectors import in_vectors
 from ..integer_xnnpack import of_bytes, times_256, xnnpack
+from ..kernel_checks import FLOAT, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,7 @@ _PAIRS = frozenset(
 )
 
 
+@checked(x=FLOAT)
 def quantize_divided(x: Array, affine: Affine) -> Array:
     """Quantize as LiteRT's reference kernel does: ``half_away(x / scale) + zero_point`` in float32.
 
@@ -85,6 +87,7 @@ def quantize_divided(x: Array, affine: Affine) -> Array:
     return values.astype(affine.type.storage).reshape(x.shape)
 
 
+@checked(x=FLOAT)
 def quantize_even(x: Array, affine: Affine) -> Array:
     """Quantize as XNNPACK does: ``half_even(x * (1 / scale)) + zero_point`` in float32.
 
@@ -115,6 +118,7 @@ def quantize_even(x: Array, affine: Affine) -> Array:
     return stored(steps, affine)
 
 
+@checked(x=FLOAT)
 def quantize_in_vectors(x: Array, affine: Affine) -> Array:
     """Quantize as LiteRT's optimized kernel does: eight values at a time half to even, what remains half away.
 
@@ -141,6 +145,7 @@ def _refuse_nan(steps: Array) -> None:
         raise InvalidValue("QUANTIZE of NaN: no integer stands for it; remove or replace it")
 
 
+@checked()
 def requantize_xnnpack(x: Array, before: Affine, after: Affine) -> Array:
     """Bytes of one scale to those of another as XNNPACK does, by a multiplier of eight bits after the point.
 
@@ -166,6 +171,7 @@ def requantizer_in_vectors(before: Affine, after: Affine) -> InVectors:
     return in_vectors(upward, double, _BYTE_LANES, flat=True)
 
 
+@checked()
 def requantize_integers(x: Array, before: Affine, after: Affine) -> Array:
     """Integers of one scale to those of another, by a fixed-point multiplier ``before / after``.
 

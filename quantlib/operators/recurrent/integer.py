@@ -12,6 +12,7 @@ from quantlib.errors import InvalidValue
 from quantlib.numerics import multiply_by_quantized_multiplier, quantize_multiplier
 
 from ..integer import IntegerKernel, takes
+from ..kernel_checks import INT8, INT32, WORD, checked
 from .integer_lstm import is_integer_lstm, prepare_lstm
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Multiplier = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 
+@checked(x=INT8, feature=INT8, time=WORD, bias=INT32, state=WORD)
 def svdf_integers(
     x: Array,
     feature: Array,

@@ -12,6 +12,7 @@ from quantlib.numerics import multiply_by_quantized_multiplier, quantize_multipl
 
 from ..integer_product import exact_weights
 from ..integer_table import exponent_of
+from ..kernel_checks import INT8, WORD, checked
 from .integer_gates import MOST_BITS, normalize_gate, sigmoid_of_gate, tanh_of_gate
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class IntegerLstm:
     projection_clip: int = 0
 
 
+@checked(x=INT8, output_state=INT8, cell_state=WORD)
 def lstm_integers(x: Array, lstm: IntegerLstm, output_state: Array, cell_state: Array) -> Array:
     """Run an LSTM of integers over a sequence (``EvalInteger8x8_16`` in ``tflite/kernels/lstm_eval.cc``).
 

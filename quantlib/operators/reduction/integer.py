@@ -19,6 +19,7 @@ from quantlib.numerics import (
 from ..integer import alike, per_tensor
 from ..integer_values import less_zero_point, ratio, scale_of, stored, zero_point_of
 from ..integer_xnnpack import of_bytes, xnnpack
+from ..kernel_checks import INT8, WORD, checked
 from .floating import axes_in
 from .floating_axes import axes_of
 from .integer_builtin import mean_over_pixels, sum_in_floats
@@ -38,6 +39,7 @@ def sum_multiplier(before: Affine, after: Affine, count: int) -> tuple[int, int]
     return (mantissa << room) // count, shift - room
 
 
+@checked()
 def sum_integers(
     x: Array, axes: Iterable[int], before: Affine, after: Affine, *, keep_dims: bool = False, average: bool = False
 ) -> Array:
@@ -87,6 +89,7 @@ def sum_integers(
     return stored(multiply_by_quantized_multiplier(centered, mantissa, shift), after)
 
 
+@checked()
 def sum_xnnpack(
     x: Array, axes: Iterable[int], before: Affine, after: Affine, *, keep_dims: bool = False, average: bool = False
 ) -> Array:
@@ -130,6 +133,7 @@ def product_multiplier(before: Affine, after: Affine, count: int) -> np.float64:
     return np.float64(np.float64(scale_of(before)) / np.float64(scale_of(after)) ** (1 / count))
 
 
+@checked(x=INT8 + WORD)
 def product_integers(
     x: Array, axes: Iterable[int], before: Affine, after: Affine, *, keep_dims: bool = False
 ) -> Array:

@@ -13,6 +13,7 @@ from quantlib.numerics import Affine, round_half_away
 from ..integer_requantize import Requantizer, fixed_point
 from ..integer_values import ratio, scale_of, stored, zero_point_of
 from ..integer_vectors import InVectors, in_vectors
+from ..kernel_checks import checked
 from .floating_axes import axes_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _LANES = 16
 
 
+@checked()
 def sum_in_floats(x: Array, axes: Iterable[int], before: Affine, after: Affine, *, keep_dims: bool = False) -> Array:
     """Sum of quantized values, scaled in float32 and rounded half away from zero.
 
@@ -56,6 +58,7 @@ def sum_scale(before: Affine, after: Affine, count: int) -> tuple[np.float32, np
     return scale, np.float32(np.float32(-zero_point_of(before)) * scale * np.float32(count))
 
 
+@checked()
 def mean_over_pixels(x: Array, before: Affine, after: Affine) -> Array:
     """Mean over height and width, whose axes are kept: a sum by a fixed-point multiplier, by vectors of 16 channels.
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from quantlib.errors import InvalidValue
 
+from ..kernel_checks import ANY, FLOAT, NARROW, checked
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -94,6 +96,7 @@ def _four_terms(x: Array, rows: tuple[Array, Array, Array], columns: tuple[Array
     return total
 
 
+@checked(x=FLOAT + NARROW)
 def resize_bilinear_by_weights(
     x: Array, size: Sequence[int], *, align_corners: bool = False, half_pixel_centers: bool = False
 ) -> Array:
@@ -120,6 +123,7 @@ def resize_bilinear_by_weights(
     return np.asarray((total + np.float32(0.5)).astype(x.dtype))
 
 
+@checked(x=FLOAT + NARROW)
 def resize_bilinear(
     x: Array, size: Sequence[int], *, align_corners: bool = False, half_pixel_centers: bool = False
 ) -> Array:
@@ -153,8 +157,6 @@ def resize_bilinear(
     [0.0, 1.0, 2.0, 2.0]
     """
     _check_interpolating(x, size, align_corners, half_pixel_centers)
-    if x.dtype.name not in ("float32", "uint8", "int8", "int16"):
-        raise InvalidValue(f"bilinear interpolation of {x.dtype}: float32, uint8, int8 or int16 is required")
     signed = x.dtype.kind == "i"
     find = between_integers if signed else between
     rows, columns = (find(n, m, align_corners, half_pixel_centers) for n, m in zip(x.shape[1:3], size, strict=True))
@@ -168,6 +170,7 @@ def resize_bilinear(
     return rounded.astype(x.dtype)
 
 
+@checked(x=ANY)
 def resize_nearest_neighbor(
     x: Array, size: Sequence[int], *, align_corners: bool = False, half_pixel_centers: bool = False
 ) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..integer import alike
 from ..integer_xnnpack import of_bytes, xnnpack
+from ..kernel_checks import BYTES, checked
 from .floating import check_resizing, resize_bilinear_by_weights, resizing
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 BITS = 11
 
 
+@checked(x=BYTES)
 def resize_bilinear_xnnpack(
     x: Array, size: Sequence[int], *, align_corners: bool = False, half_pixel_centers: bool = False
 ) -> Array:

@@ -17,7 +17,7 @@ from ..reading import Reading, put_bias, reading_of
 from ..selected import Selected, Texts
 from ..weight_sites import WeightSite, alike, weight_sites
 from .codebook import Codebook, Tally, tally
-from .fit import fitted
+from .fit import fitted, given
 from .search import FLOATS, ClusterOptions, find_codebook
 
 #: Operators that change a constant's values before its readers see them.
@@ -108,24 +108,23 @@ def cluster(
     sites = weight_sites(model)
     whys = {site.name: _why_not(site, selected, min_elements) for site in sites}
     selected.check_all_used()
+    unknown = next((name for name in refit or () if name not in whys), None)
+    if unknown is not None:
+        raise InvalidValue(f"refit names {unknown!r}, and the model has no such weight; refit this model")
     draft, done, tallies, refitted = Draft(model), [], [], 0
     for group in alike(site for site in sites if not whys[site.name]):
-        book = find_codebook(group[0], options)
+        book, bias, said = _codebook(group, options)
         found = book if isinstance(book, str) else tally(book)
         if isinstance(book, str) or isinstance(found, str) or not found.changed:
             why = book if isinstance(book, str) else _few(book, options)
             whys.update({site.name: why for site in group})
             continue
-        book, bias, said = _refitted(group, book, options)
-        if book.written is not None:
-            found, refitted = tally(book), refitted + 1
+        refitted += book.written is not None
         if bias is not None:
             put_bias(draft, group[0], *bias)
         _store(draft, group, book)
         done += [_line(site, book, found, said) for site in group]
         tallies.append(found)
-    if refit and done and not refitted:
-        raise InvalidValue(f"refit names {next(iter(refit))!r} and none of the weights that are clustered")
     made = draft.done() if done else model
     kept = [Line(name, why) for name, why in whys.items() if why]
     if not sites:
@@ -135,21 +134,34 @@ def cluster(
     return Edited(made, "cluster", tuple(done), tuple(kept), totals, notes)
 
 
-def _refitted(
-    group: list[WeightSite], book: Codebook, options: ClusterOptions
-) -> tuple[Codebook, tuple[Reading, npt.NDArray[np.float32]] | None, str]:
-    """The codebook, with what is to be written; the bias to store, and whose it is; and what was done."""
+def _codebook(
+    group: list[WeightSite], options: ClusterOptions
+) -> tuple[Codebook | str, tuple[Reading, npt.NDArray[np.float32]] | None, str]:
+    """The codebook of a weight, or why there is none; the bias to store, and whose it is; whether it was refitted."""
     if options.refit is None:
-        return book, None, ""
-    site, reading = group[0], reading_of(group[0], alone=len(group) == 1)
-    known = options.refit.get(site.name)
-    if known is None:
+        return find_codebook(group[0], options), None, ""
+    site, reading = _named(group, options.refit), reading_of(group[0], alone=len(group) == 1)
+    if site is None:
         why = reading if isinstance(reading, str) else "nothing is given of what it reads"
-        return book, None, f"not refitted: {why}"
+        return find_codebook(group[0], options), None, f"not refitted: {why}"
     if isinstance(reading, str):
         raise InvalidValue(f"{site.name} can't be refitted: {reading}; leave it out of what is refitted")
-    made, bias = fitted(site, reading, book, known, options)
-    return made, None if bias is None else (reading, bias), "refitted"
+    known = options.refit[site.name]
+    if isinstance(known, Refitted):
+        return given(site, reading, known, options), _bias(reading, known.bias), "refitted"
+    book = find_codebook(site, options)
+    if isinstance(book, str) or not tally(book).changed:
+        return book, None, ""
+    book, bias = fitted(site, reading, book, known, options)
+    return book, _bias(reading, bias), "refitted"
+
+
+def _named(group: list[WeightSite], refit: Mapping[str, Gram | Refitted]) -> WeightSite | None:
+    return next((site for site in group if site.name in refit), None)
+
+
+def _bias(reading: Reading, values: npt.NDArray[np.float32] | None) -> tuple[Reading, npt.NDArray[np.float32]] | None:
+    return None if values is None else (reading, values)
 
 
 def _why_not(site: WeightSite, selected: Selected, least: int) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
 from quantlib.numerics import (
+    Affine,
     Clusters,
     Gram,
     Granularity,
@@ -109,10 +110,35 @@ def _granularity(axis: int | None, several: bool) -> Granularity:
     return PerAxis(axis) if several and axis is not None else PerTensor()
 
 
+def empty_codebook(site: WeightSite, options: ClusterOptions) -> Codebook:
+    """A float weight's codebook without its values, for those that were found before: nothing is searched for."""
+    cut, none = _cut(site, options), np.zeros(0, np.float32)
+    count = (
+        cut.shape[cut.granularity.axis] if options.per == "channel" and isinstance(cut.granularity, PerAxis) else 1
+    )
+    if options.grid is None:
+        return Codebook(site.tensor, cut, (Clusters(none, none),) * count)
+    return Codebook(site.tensor, cut, (Lookup(none, 0, none),) * count, _grid(site, options))
+
+
+def _cut(site: WeightSite, options: ClusterOptions) -> Cut:
+    """Rows of a float weight by what has values, or scales, of its own."""
+    axis, scales = _axis(site)
+    return Cut.of(
+        site.tensor.shape, _granularity(axis, options.per == "channel" or (scales and options.grid == "int8"))
+    )
+
+
+def _grid(site: WeightSite, options: ClusterOptions) -> Affine:
+    """The grid that quantizing a float weight would have."""
+    axis, scales = _axis(site)
+    granularity, tensor = _granularity(axis, scales and options.grid == "int8"), site.tensor
+    return constant_affine(tensor, tensor.shape, element_type("INT8"), granularity, symmetric=True, choose="minmax")
+
+
 def _real(site: WeightSite, options: ClusterOptions) -> Codebook | str:
     """k-means of real numbers."""
-    tensor, several = site.tensor, options.per == "channel"
-    cut = Cut.of(tensor.shape, _granularity(_axis(site)[0], several))
+    tensor, cut = site.tensor, _cut(site, options)
     rows, zeros = rows_of(tensor, cut), keeps_zeros(tensor, options)
 
     def found(values: _Array) -> Clusters:
@@ -164,11 +190,7 @@ def _on_grid(site: WeightSite, options: ClusterOptions) -> Codebook | str:
     have to stay: one of -127 and 127 wherever there is one. 127 steps of a scale that was 1/127 of a float32 number
     give that scale again, whatever rounding does to them.
     """
-    tensor, (axis, several) = site.tensor, _axis(site)
-    several = several and options.grid == "int8"
-    granularity = _granularity(axis, several)
-    affine = constant_affine(tensor, tensor.shape, element_type("INT8"), granularity, symmetric=True, choose="minmax")
-    cut = Cut.of(tensor.shape, _granularity(axis, several or options.per == "channel"))
+    tensor, cut, affine = site.tensor, _cut(site, options), _grid(site, options)
     rows, scale = rows_of(tensor, cut), affine.scale.astype(np.float64)
     reached = np.zeros((2, affine.scale.size), bool)
 

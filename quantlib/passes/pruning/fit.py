@@ -25,7 +25,7 @@ from quantlib.numerics import (
 from quantlib.runners import one_blas_thread
 from quantlib.tflite import Data, Inline
 
-from ..reading import Reading, bias_of, reading_of, require_products
+from ..reading import Reading, bias_of, reading_of, require_products, require_values
 from ..weight_sites import WeightSite, real_elements
 from .job import Tally
 from .options import PruneOptions
@@ -150,14 +150,8 @@ def fitted(groups: Sequence[Sequence[WeightSite]], options: PruneOptions) -> dic
 
 
 def _checked(site: WeightSite, reading: Reading, fit: Refitted, options: PruneOptions) -> Refitted:
-    weights, bias = fit.weights, fit.bias
-    fits = weights.shape == reading.shape and (bias is None or bias.shape == (reading.outputs,))
-    if not fits or not all(a.dtype == np.float32 and np.isfinite(a).all() for a in (weights, bias) if a is not None):
-        raise InvalidValue(
-            f"{site.name}: refitted values of shape {weights.shape}; finite float32 {reading.shape}, and a bias for "
-            f"each of {reading.outputs} outputs or none, are required"
-        )
-    zeros = int(np.count_nonzero(weights == 0))
+    require_values(site, reading, fit)
+    zeros = int(np.count_nonzero(fit.weights == 0))
     if not options.together and zeros < zeros_of(site.count, options.sparsity):
         raise InvalidValue(
             f"{site.name}: {zeros:,} of {site.count:,} refitted values are zero, and a sparsity of "

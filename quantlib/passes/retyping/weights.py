@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
+from quantlib.frozen import Frozen
 from quantlib.numerics import Affine, affine_from_range, dequantize, element_type, pack, quantize, sqnr_db
 from quantlib.operators import Weight, row
 from quantlib.recipes import Graph
@@ -141,7 +142,7 @@ def _one_scale(draft: Draft, tensor: Tensor, done: list[Line]) -> Affine:
     draft.graphs[tensor.subgraph].tensors[tensor.index] = with_form(tensor.table, affine).replace(buffer=buffer)
     count = 0 if tensor.quantization is None else tensor.quantization.scale.size
     what = f"{count} scales -> 1: {loss:.1f} dB to what it was"
-    done.append(Line(tensor.name or str(tensor), what, MappingProxyType({"sqnr_db": loss})))
+    done.append(Line(tensor.name or str(tensor), what, Frozen({"sqnr_db": loss})))
     return affine
 
 
@@ -174,7 +175,7 @@ def _rescale_bias(draft: Draft, graph: Graph, o: int, weights: Affine, done: lis
     changed[place] = len(tensors) - 1
     draft.graphs[graph.index].operators[o] = draft.graphs[graph.index].operators[o].replace(inputs=changed)
     worst = float(np.abs(stored * float(scale) - real).max(initial=0.0))
-    figures = MappingProxyType({"worst": worst})
+    figures = Frozen({"worst": worst})
     done.append(Line(bias.name, f"bias rescaled: at most {worst:.3g} from what it was", figures))
 
 

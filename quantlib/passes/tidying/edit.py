@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from quantlib.tflite import Data, Draft, Model, tensor_types, without_unused
+from quantlib.tflite import Data, Draft, Model, plan_layout, tensor_types, without_unused
 
 from ..edited import Edited, Line
 from ..forms import ends_of
@@ -26,6 +27,7 @@ def tidy(
     drop_unreachable: bool = True,
     remove_pairs: bool = True,
     remove_reshapes: bool = True,
+    pack_tables: bool = True,
 ) -> Edited:
     """Take out of a model what does nothing; what it answers stays the same to the bit.
 
@@ -42,6 +44,9 @@ def tidy(
         type, and QUANTIZE to INT8 or UINT8 and back.
     remove_reshapes : bool
         Remove RESHAPE to the shape that is there already; of consecutive ones the last alone is left.
+    pack_tables : bool
+        Write a file's tables anew where that makes it smaller: what converters write for each tensor, such as zero
+        points, names, options and the layouts of tables, stands once where it is equal, and gaps between are closed.
 
     Returns
     -------
@@ -78,7 +83,20 @@ def tidy(
     totals = {"operators removed": removed, "constants merged": merged}
     if drop_unreachable:
         after = _dropped(after, done, totals)
+    if pack_tables:
+        saved = _packed_bytes(model)
+        totals["bytes of tables saved"] = saved
+        if saved:
+            done.append(
+                Line("tables", f"equal vectors, names and options stand once, gaps closed; {saved:,} bytes saved")
+            )
+            after = replace(model, source_root=None) if after is model else after
     return Edited(after, "tidy", tuple(done), tuple(kept), totals)
+
+
+def _packed_bytes(model: Model) -> int:
+    """Bytes that a file loses when its tables are written anew; 0 where it wasn't read from one, or would grow."""
+    return max(model.source.size - plan_layout(model, rebuild=True).size, 0) if model.unchanged else 0
 
 
 def _merge_buffers(draft: Draft, done: list[Line]) -> None:

@@ -11,12 +11,13 @@ import pytest
 import quantlib as ql
 from quantlib.passes import tidy
 from quantlib.tflite import Draft, GraphDraft, Model, Quantization, Table, quantization_table
+from quantlib.tflite.encode import Encoder
 from tests.support import models
 from tests.support.litert import RESOLVERS, run
 from tests.support.network import Network, gaussian
 from tests.support.shared import each_model
 
-ON = ("merge_constants", "drop_unreachable", "remove_pairs", "remove_reshapes")
+ON = ("merge_constants", "drop_unreachable", "remove_pairs", "remove_reshapes", "pack_tables")
 
 
 def only(name: str) -> dict[str, bool]:
@@ -341,7 +342,63 @@ def test_twice_changes_nothing(name: str) -> None:
     twice = tidy(once)
     assert not twice.done
     assert twice.model is once
-    assert ql.read(once.to_bytes()) == once
+    written = ql.read(once.to_bytes())
+    assert written == once
+    assert tidy(written).model is written
+
+
+class Forgetful(dict[Any, Any]):
+    """Knows nothing of what was put into it."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return default
+
+
+def roomy(model: Model, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """The same model from a file in which each table has a layout of its own, as no converter would share any."""
+    made = Encoder.__init__
+
+    def init(self: Encoder) -> None:
+        made(self)
+        self._vtables = Forgetful()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "__init__", init)
+        return ql.read(model.to_bytes(rebuild=True))
+
+
+@pytest.mark.parametrize("name", ["sparse", "with_archive", "conditional"])
+def test_a_file_that_shrinks_was_changed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = conditional() if name == "conditional" else ql.read(models.built(name))
+    model = roomy(tidy(built).model, monkeypatch)
+    least = len(model.to_bytes(rebuild=True))
+    edited = tidy(model)
+    saved = model.source.size - least
+    assert saved > 0
+    assert [str(line) for line in edited.done] == [
+        f"tables: equal vectors, names and options stand once, gaps closed; {saved:,} bytes saved"
+    ]
+    assert edited.totals["bytes of tables saved"] == saved
+    assert edited.model == model
+    assert len(edited.model.to_bytes()) == least
+    assert not tidy(edited.model).done
+    assert tidy(model, pack_tables=False).model is model
+
+
+def test_what_tables_lose_is_told_apart_from_what_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = roomy(conditional(), monkeypatch)
+    edited = tidy(model)
+    assert edited.totals["subgraphs dropped"] == 1
+    assert edited.totals["bytes of tables saved"] == model.source.size - len(model.to_bytes(rebuild=True))
+    assert tidy(conditional()).totals["bytes of tables saved"] == 0
+
+
+@each_model(most=400_000)
+def test_no_shared_model_shrinks_in_silence(path: Path) -> None:
+    model = ql.read(path)
+    edited = tidy(model)
+    assert bool(edited.done) == (len(edited.model.to_bytes()) < model.source.size)
+    assert edited.totals["bytes of tables saved"] == max(model.source.size - len(model.to_bytes(rebuild=True)), 0)
 
 
 @each_model(most=400_000)
