@@ -6,6 +6,7 @@ OPENBLAS_NUM_THREADS=1: with other work on the processors, a product in threads 
 
 from __future__ import annotations
 
+import argparse
 import cProfile
 import json
 import pstats
@@ -93,9 +94,13 @@ def markdown(part: Mapping[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    *paths, form = [*sys.argv[1:], "--table"] if "--json" not in sys.argv else sys.argv[1:]
-    found = measure(*map(Path, paths))
-    print(json.dumps(found) if form == "--json" else "\n".join(markdown(found)))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.integer_run", description=__doc__)
+    parser.add_argument("float", type=Path, help="a float model")
+    parser.add_argument("integer", type=Path, help="the same with integers")
+    parser.add_argument("--json", action="store_true", help="print the facts")
+    options = parser.parse_args()
+    found = measure(options.float, options.integer)
+    print(json.dumps(found) if options.json else "\n".join(markdown(found)))
     return 0
 
 
