@@ -277,6 +277,18 @@ def progress_bar(total: int, what: str) -> Iterator[Callable[[int], object] | No
 
 
 @contextmanager
+def layer_bar() -> Iterator[Callable[[int], object] | None]:
+    """Show on a terminal how many layers are done."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit=" layers", leave=False) as bar:
+        yield bar.update
+
+
+@contextmanager
 def sample_bar(data: str, shard: tuple[int, int] = (1, 1)) -> Iterator[Callable[[int], object] | None]:
     """Show on a terminal how many samples are done, out of how many where that is known."""
     if not sys.stderr.isatty():

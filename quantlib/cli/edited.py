@@ -10,7 +10,7 @@ from quantlib.errors import InvalidValue
 from quantlib.passes import Edited
 from quantlib.tflite import Model, read
 
-from .common import add_json, add_samples, print_json, print_text, require_folder, warnings_as_lines
+from .common import add_json, add_samples, layer_bar, print_json, print_text, require_folder, warnings_as_lines
 
 
 def edit_parser(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
@@ -65,8 +65,8 @@ def measured(options: argparse.Namespace, measure: str, model: Model, edit: Call
     from quantlib import evaluation  # here, since importing the commands is to cost next to nothing
 
     how = {"signature": options.signature, "runner": options.runner, "sequence": options.sequence}
-    with warnings_as_lines(options.command):
-        return {measure: getattr(evaluation, measure)(model, options.data, edit, **how)}
+    with warnings_as_lines(options.command), layer_bar() as progress:
+        return {measure: getattr(evaluation, measure)(model, options.data, edit, **how, progress=progress)}
 
 
 def opened(options: argparse.Namespace) -> Model:

@@ -11,7 +11,7 @@ import quantlib.api as api
 from quantlib.tflite import Model, plan_layout, read
 
 from .activations import add_statistics, planned, refused
-from .common import add_recipe, print_json, progress_bar, require_folder, warnings_as_lines
+from .common import add_recipe, layer_bar, print_json, progress_bar, require_folder, warnings_as_lines
 
 if TYPE_CHECKING:
     from quantlib.passes import Edited
@@ -40,8 +40,8 @@ def _corrected(options: argparse.Namespace, model: Model, small: Model) -> Edite
 
     data = list(islice(samples(options.data, interface_of(model, options.signature)), _SAMPLES))
     how = {"signature": options.signature, "runner": options.runner, "sequence": options.sequence}
-    with warnings_as_lines(options.command):
-        return correct_bias(model, small, data, **how)
+    with warnings_as_lines(options.command), layer_bar() as progress:
+        return correct_bias(model, small, data, **how, progress=progress)
 
 
 def _summary(found: Edited) -> str:

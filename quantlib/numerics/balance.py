@@ -156,8 +156,8 @@ def _in_windows(
     rows, errors = (np.ascontiguousarray(np.moveaxis(a, 3, 1)).reshape(c * i, h * w) for a in (q, left))
     m, v = (np.broadcast_to(a, (c, 1, 1, i)).reshape(-1, 1) for a in _within_window(mean, variance))
     _flip(rows, errors, affine, m, v)
-    back = (np.ascontiguousarray(np.moveaxis(a.reshape(c, i, h, w), 1, 3)) for a in (rows, errors))
-    return tuple(back)  # type: ignore[return-value]  # of two
+    q, left = (np.ascontiguousarray(np.moveaxis(a.reshape(c, i, h, w), 1, 3)) for a in (rows, errors))
+    return q, left
 
 
 @dataclass(frozen=True, slots=True)

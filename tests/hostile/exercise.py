@@ -45,14 +45,25 @@ def outcome(act: Callable[[], Any]) -> Any:
         return error
 
 
-def exercise(raw: bytes) -> str:
+def _nothing() -> object:
+    return None
+
+
+def exercise(raw: bytes, begin: Callable[[], object] = _nothing) -> str:
     """Read a file, and use all of what came out.
+
+    Parameters
+    ----------
+    raw : bytes
+    begin : callable
+        Called before the file is read, and before each edit.
 
     Returns
     -------
     str
         ``valid``, or the name of the error.
     """
+    begin()
     model = outcome(lambda: ql.read(raw))
     if isinstance(model, Exception):
         return type(model).__name__
@@ -71,6 +82,7 @@ def exercise(raw: bytes) -> str:
                 outcome(tensor.real)
     outcome(lambda: str(ql.plan(model, "dynamic")))
     for edit in EDITS.values():
+        begin()
         edited = outcome(lambda edit=edit: edit(model))
         if isinstance(edited, Edited):
             assert len(str(edited)) > 20

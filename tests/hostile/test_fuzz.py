@@ -16,7 +16,7 @@ from .exercise import exercise
 from .fuzz import seeds
 from .mutate import bent, damaged
 
-COUNT = 700
+COUNT = 1500
 
 
 def test_damaged_files_end_in_a_named_error_or_a_valid_model() -> None:
