@@ -131,6 +131,8 @@ class Integer:
         Values of operand 0 beyond which an 8-bit output doesn't change.
     useful16 : (float, float) or None
         The same for a 16-bit output.
+    greatest : bool
+        The greatest of operand 0's values rule the output: a range that cuts them off costs more than a wide one.
     divides : bool
         The kernel fails where an element of operand 1 is rounded to zero.
     least : (str, float, float) or None
@@ -152,6 +154,7 @@ class Integer:
     table: int | None = None
     useful: tuple[float, float] | None = None
     useful16: tuple[float, float] | None = None
+    greatest: bool = False
     divides: bool = False
     least: tuple[str, float, float] | None = None
     least_input: float = 0.0

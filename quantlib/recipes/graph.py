@@ -146,6 +146,20 @@ class Graph:
         read = {t for _, t in self.data(maker)}
         return self.moved_from(read.pop()) if len(read) == 1 else tensor
 
+    def ruled_by_greatest(self, tensor: int) -> str:
+        """The operator that goes by a tensor's greatest values, at once or after these were moved; empty if none."""
+        waiting, seen = [tensor], {tensor}
+        while waiting:
+            for use in self.uses.get(waiting.pop(), ()):
+                integer = self.integer(use.operator)
+                if integer is not None and integer.greatest and use.operand == 0:
+                    return self.names[use.operator]
+                outputs = self.operators[use.operator].outputs if self.moves(use.operator) else None
+                made = [] if outputs is None else outputs.tolist()
+                waiting += [t for t in made if t not in seen]
+                seen.update(made)
+        return ""
+
     def data(self, o: int) -> list[tuple[int, int]]:
         """Operand and tensor of each activation that an operator reads, constants included."""
         integer, inputs = self.integer(o), self.operators[o].inputs

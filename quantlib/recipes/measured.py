@@ -170,6 +170,10 @@ class Measured:
             return None
         except InvalidValue as error:
             raise InvalidValue(f"tensor {graph.tensor(tensor).name!r}: {error}") from None
+        # Shares of a sum belong to the greatest values: a class that is cut down to its rival's level is lost.
+        most = state.range[1]
+        if hi < most and (ruled := graph.ruled_by_greatest(tensor)):
+            return Range(-most if self.symmetric(kind) else lo, most, f"{name}, whole above for {ruled}")
         return Range(lo, hi, name)
 
     def moments(self, graph: Graph, tensor: int, count: int) -> Moments | None:

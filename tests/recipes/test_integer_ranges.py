@@ -54,6 +54,34 @@ def test_the_recipe_names_the_chooser(chooser: str, mode: str) -> None:
     assert step(plan, "y") == pytest.approx(width / levels, rel=1e-6)
 
 
+def shares(**statistics: Any) -> tuple[Model, Statistics]:
+    """A share of eight classes, whose scores are moved on the way, and statistics with one score far above."""
+    net = Network()
+    scores = net.fully_connected("scores", net.input("x", (1, 8)), np.eye(8, dtype="f4"))
+    shape = net.constant("shape", np.array([2, 4], "i4"))
+    folded = net.op("RESHAPE", [scores, shape], "folded", (2, 4), Table("ReshapeOptions", new_shape=[2, 4]))
+    model = net.done(net.op("SOFTMAX", [folded], "y", (2, 4), Table("SoftmaxOptions", beta=1.0)))
+    data = samples(net, 6000)
+    data["x"][7, ..., 0], data["x"][8, ..., 0] = 40, -40
+    return model, calibrated(model, data, observer="histogram")
+
+
+@pytest.mark.parametrize("chooser", ["blend", "mse", "percentile"])
+def test_scores_of_softmax_are_cut_below_but_not_above(chooser: str) -> None:
+    model, statistics = shares()
+    plan = ql.plan(model, recipe(range=chooser), statistics)
+    assert operator(plan, "scores").source == f"{chooser}, whole above for SOFTMAX"
+    affine = operator(plan, "scores").outputs[0]
+    assert affine is not None
+    lo, hi = (float(affine.scale[0]) * (q - int(affine.zero_point[0])) for q in (-128, 127))
+    least, most = next(s.range for key, s in statistics.tensors.items() if statistics.names[key] == "scores")
+    assert hi == pytest.approx(most, abs=float(affine.scale[0]) / 2)
+    assert 0.9 * least < lo < 0
+    whole = operator(ql.plan(model, recipe(range=chooser, symmetric_activations=True), statistics), "scores")
+    assert whole.outputs[0] is not None
+    assert float(whole.outputs[0].scale[0]) == pytest.approx(most / 127, rel=1e-6)
+
+
 def test_16_bits_have_room_for_the_extremes() -> None:
     net, model = dense()
     statistics = calibrated(model, samples(net, 20), observer="histogram")

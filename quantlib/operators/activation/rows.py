@@ -27,13 +27,17 @@ ROWS = (
     OperatorRow("LEAKY_RELU", "LeakyReluOptions", integer=Integer(OWN)),
     OperatorRow("LOGISTIC", "", integer=Integer(FIXED, fixed=_SHARES, useful=(-6.3, 6.3), useful16=(-11.1, 11.1))),
     OperatorRow(
-        "LOG_SOFTMAX", "LogSoftmaxOptions", integer=Integer(FIXED, _BYTES, fixed=_LOGARITHMS, least_input=_EXPONENT)
+        "LOG_SOFTMAX",
+        "LogSoftmaxOptions",
+        integer=Integer(FIXED, _BYTES, fixed=_LOGARITHMS, greatest=True, least_input=_EXPONENT),
     ),
     OperatorRow("PRELU", "", integer=Integer(OWN, _BYTES, data=(0, 1), symmetric=(1,))),
     OperatorRow("RELU", "", integer=Integer(OWN, useful=_RECTIFIED, useful16=_RECTIFIED)),
     OperatorRow("RELU6", "", integer=Integer(OWN, useful=(0.0, 6.0), useful16=(0.0, 6.0))),
     OperatorRow("RELU_0_TO_1", "", integer=Integer(OWN, _BYTES, useful=(0.0, 1.0))),
     OperatorRow("RELU_N1_TO_1", "", integer=Integer(OWN, _BYTES, useful=(-1.0, 1.0))),
-    OperatorRow("SOFTMAX", "SoftmaxOptions", integer=Integer(FIXED, fixed=_SHARES, least_input=_EXPONENT)),
+    OperatorRow(
+        "SOFTMAX", "SoftmaxOptions", integer=Integer(FIXED, fixed=_SHARES, greatest=True, least_input=_EXPONENT)
+    ),
     OperatorRow("TANH", "", integer=Integer(FIXED, fixed=_SIGNED, useful=(-3.2, 3.2), useful16=(-5.9, 5.9))),
 )
