@@ -24,12 +24,14 @@ from .mapping import quantize
 
 #: Rows up to this length are searched element by element, longer ones by a threshold.
 _SHORT = 64
+#: Elements that are worked on at once, in whole output channels: what is known of them stays in the cache.
+_BLOCK = 1 << 16
 #: Share of the variance of neighbouring pixels that they have in common; images and feature maps have more.
 _NEIGHBOURS = 0.5
 
 #: Least variance, as part of the largest squared mean or variance: nothing is free.
 _LEAST = 1e-6
-#: Three roundings of float32 lie between a weight on the grid and its quotient: parts of the two integers.
+#: Three roundings of float32 lie between a weight on the grid and its quotient: part of the greatest integers.
 _ON_GRID = np.float32(2.0**-22)
 #: Price of what can't help, because its input's mean is 0.
 _NO_USE = np.float32(1e30)
@@ -89,21 +91,12 @@ def quantize_balanced(w: _Floats, affine: Affine, *, mean: ArrayLike, variance: 
     q = quantize(w, affine)
     if not q.size:
         return q
-    columns = (-1,) + (1,) * (w.ndim - 1)
-    inverse = (np.float32(1) / affine.scale).reshape(columns)
-    points = affine.zero_point.astype(np.float32).reshape(columns)
-    left = w * inverse
-    left += points
-    left -= q
-    # what lies on the grid, as pruned and clustered weights do, stays there: the rest is what float32 rounds off
-    left[np.abs(left) <= (np.abs(q.astype(np.float32)) + np.abs(points)) * _ON_GRID] = 0
-    if w.ndim == 4 and w.shape[1] * w.shape[2] > 1:
-        q, left = _in_windows(q, left, affine, m, v)
-    if w.ndim == 4 and w.shape[3] == 1:  # a row is one window (depthwise)
-        m, v = _within_window(m, v)
-    rows = q.reshape(len(q), -1)
-    _flip(rows, left.reshape(len(q), -1), affine, _as_rows(m, w.shape), _as_rows(v, w.shape))
-    return rows.reshape(w.shape)
+    job = _Job.of(w.shape, affine, m, v)
+    step = max(_BLOCK // (w.size // len(w)), 1)
+    for first in range(0, len(w), step):
+        part = slice(first, first + step)
+        job.balance(w[part], q[part], part)
+    return q
 
 
 def _moments(mean: ArrayLike, variance: ArrayLike, shape: tuple[int, ...]) -> tuple[_Floats, _Floats]:
@@ -146,20 +139,6 @@ def _as_rows(moment: _Floats, shape: tuple[int, ...]) -> _Floats:
     return np.ascontiguousarray(full).reshape(moment.shape[0], -1)
 
 
-def _in_windows(
-    q: NDArray[Any], left: _Floats, affine: Affine, mean: _Floats, variance: _Floats
-) -> tuple[NDArray[Any], _Floats]:
-    """Let errors cancel within each window; windows last."""
-    c, h, w, i = q.shape
-    if i == 1:
-        return q, left
-    rows, errors = (np.ascontiguousarray(np.moveaxis(a, 3, 1)).reshape(c * i, h * w) for a in (q, left))
-    m, v = (np.broadcast_to(a, (c, 1, 1, i)).reshape(-1, 1) for a in _within_window(mean, variance))
-    _flip(rows, errors, affine, m, v)
-    q, left = (np.ascontiguousarray(np.moveaxis(a.reshape(c, i, h, w), 1, 3)) for a in (rows, errors))
-    return q, left
-
-
 @dataclass(frozen=True, slots=True)
 class _Means:
     """Signs and magnitudes of means, and variances over magnitudes: each (1 or rows, 1 or length)."""
@@ -175,58 +154,115 @@ class _Means:
         ratio = np.divide(variance, size, out=np.full(size.shape, _NO_USE), where=size > 0)
         return cls(np.where(mean < 0, np.float32(-1), np.float32(1)), size, ratio)
 
-    def rows(self, rows: NDArray[np.intp]) -> _Means:
+    def rows(self, rows: NDArray[np.intp] | slice) -> _Means:
         """Those of some rows."""
-        return _Means(*(a if len(a) == 1 else a[rows] for a in (self.sign, self.size, self.ratio)))
+        return self if len(self.size) == 1 else _Means(self.sign[rows], self.size[rows], self.ratio[rows])
 
 
-def _flip(q: NDArray[Any], left: _Floats, affine: Affine, mean: _Floats, variance: _Floats) -> None:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """How a tensor is balanced, some output channels at a time.
+
+    Attributes
+    ----------
+    affine : Affine
+    inverse, points : float32 array of shape (1 or C, 1, ...)
+        Reciprocals of the scales, and zero points.
+    windows : pair of float32 array of shape (1 or C, 1, 1, 1 or I), or None
+        Mean and variance within windows; None where there are none to be looked at by themselves.
+    whole : _Means or None
+        Of the inputs of a channel; None where all means are 0.
+    """
+
+    affine: Affine
+    inverse: _Floats
+    points: _Floats
+    windows: tuple[_Floats, _Floats] | None
+    whole: _Means | None
+
+    @property
+    def reach(self) -> np.float32:
+        """How far from an integer a weight may seem that lies on it, in steps."""
+        return np.float32(max(abs(self.affine.qmin), abs(self.affine.qmax)) + np.abs(self.points).max(initial=0)) * _ON_GRID
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], affine: Affine, mean: _Floats, variance: _Floats) -> _Job:
+        columns = (-1,) + (1,) * (len(shape) - 1)
+        inverse = (np.float32(1) / affine.scale).reshape(columns)
+        points = affine.zero_point.astype(np.float32).reshape(columns)
+        windows = None
+        if len(shape) == 4 and shape[3] == 1:  # a row is one window (depthwise)
+            mean, variance = _within_window(mean, variance)
+        elif len(shape) == 4 and shape[1] * shape[2] > 1:
+            windows = _within_window(mean, variance)
+        whole = _Means.of(_as_rows(mean, shape), _as_rows(variance, shape)) if mean.any() else None
+        return cls(affine, inverse, points, windows, whole)
+
+    def balance(self, w: _Floats, q: NDArray[Any], part: slice) -> None:
+        """Move the integers of some output channels."""
+        left = self._left(w, q, part)
+        if self.windows is not None:
+            self._in_windows(q, left, *(a if len(a) == 1 else a[part] for a in self.windows))
+        if self.whole is not None:
+            moved = self.windows is not None
+            rows, errors = (a.reshape(len(q), -1) for a in (q, left))
+            _flip(rows, errors, self.affine, self.whole.rows(part), moved=moved)
+
+    def _left(self, w: _Floats, q: NDArray[Any], part: slice) -> _Floats:
+        """What is left of each weight, in steps."""
+        inverse, points = (a if len(a) == 1 else a[part] for a in (self.inverse, self.points))
+        left: _Floats = w * inverse
+        left += points
+        left -= q
+        # What lies on the grid, as pruned and clustered weights do, stays there: the rest is what float32 rounds off.
+        left *= np.abs(left) > self.reach
+        return left
+
+    def _in_windows(self, q: NDArray[Any], left: _Floats, mean: _Floats, variance: _Floats) -> None:
+        """Let errors cancel within each window."""
+        c, h, w, i = q.shape
+        rows, errors = (np.ascontiguousarray(np.moveaxis(a, 3, 1)).reshape(c * i, h * w) for a in (q, left))
+        m, v = (np.broadcast_to(a, (c, 1, 1, i)).reshape(-1, 1) for a in (mean, variance))
+        if not m.any():
+            return
+        _flip(rows, errors, self.affine, _Means.of(m, v), moved=False)
+        for whole, part in ((q, rows), (left, errors)):
+            whole[...] = np.moveaxis(part.reshape(c, i, h, w), 1, 3)
+
+
+def _flip(q: NDArray[Any], left: _Floats, affine: Affine, means: _Means, *, moved: bool) -> None:
     """Move elements of each row by one step, as long as the row's error falls; both arrays change in place.
 
     With S the sum of ``mean * left`` over a row, moving an element with mean m takes ``|S|`` down by ``|m|``, and
     ``S**2 + sum(variance * left**2)`` by ``|m| * (2 |S| - |m|) - variance * (1 - 2 |left|)``. Elements go by their
     price, ``variance * (1 - 2 |left|) / |m|``; what doesn't help when its turn comes never will, as |S| only falls.
+
+    Rows up to `_SHORT` are searched element by element. Of longer ones, only elements below a price that is expected
+    to do; where it doesn't, those below the greatest. Where elements have been `moved` before, to move them back may
+    be worth something by itself.
     """
-    if not mean.any():
+    signed = means.sign * means.size
+    total = (left * signed).sum(axis=1, dtype=np.float64)
+    rest, way = np.abs(total), np.where(total < 0, np.float32(-1), np.float32(1))
+    least = means.size.min(axis=1, where=means.size > 0, initial=np.inf)
+    rows = np.flatnonzero(2 * rest > least) if not moved else np.arange(len(q))
+    if not rows.size:
         return
-    total = (left * mean).sum(axis=1, dtype=np.float64)
-    way, rest = np.where(total < 0, np.float32(-1), np.float32(1)), np.abs(total)
-    (_flip_short if q.shape[1] <= _SHORT else _flip_long)(q, left, affine, _Means.of(mean, variance), way, rest)
+    if rows.size < len(q):
+        some, errors = q[rows], left[rows]
+        _flip_rows(some, errors, affine, means.rows(rows), way[rows], rest[rows])
+        q[rows], left[rows] = some, errors
+    else:
+        _flip_rows(q, left, affine, means, way, rest)
 
 
-def _flip_short(
+def _flip_rows(
     q: NDArray[Any], left: _Floats, affine: Affine, means: _Means, way: _Floats, rest: NDArray[np.float64]
 ) -> None:
-    """Look for the cheapest element of each row, again and again."""
-    back = np.abs(left).max(axis=1) > 0.5  # moved within a window: to move it back is worth something by itself
-    rows = np.flatnonzero(back | (2 * rest > means.size.min(axis=1)))
-    means, rest = means.rows(rows), rest[rows]
-    towards = way[rows, None] * means.sign
-    most = left[rows] * towards
-    price = (1 - 2 * most) * means.ratio
-    end = np.where(towards > 0, affine.qmax, affine.qmin)
-    price[(most <= 0) | (q[rows] == end) | (means.size == 0)] = np.inf
-    while rows.size:
-        price[price + means.size >= 2 * rest[:, None]] = np.inf
-        at = price.argmin(axis=1)
-        go = np.flatnonzero(np.isfinite(price[np.arange(len(rows)), at]))
-        rows, at, rest, price, means = rows[go], at[go], rest[go], price[go], means.rows(go)
-        towards = towards[go]
-        here = np.arange(len(rows))
-        _step(q, left, rows, at, np.broadcast_to(towards, price.shape)[here, at])
-        rest -= np.broadcast_to(means.size, price.shape)[here, at]
-        price[here, at] = np.inf
-
-
-def _step(q: NDArray[Any], left: _Floats, row: NDArray[np.intp], at: NDArray[np.intp], towards: _Floats) -> None:
-    q[row, at] = (q[row, at].astype(np.int32) + towards.astype(np.int32)).astype(q.dtype)
-    left[row, at] -= towards
-
-
-def _flip_long(
-    q: NDArray[Any], left: _Floats, affine: Affine, means: _Means, way: _Floats, rest: NDArray[np.float64]
-) -> None:
-    """Sort only elements below a price that is expected to do; where it doesn't, those below the greatest."""
+    """Do what `_flip` says, for rows in which there may be something to do."""
+    if q.shape[1] <= _SHORT:
+        _flip_below(q, left, affine, means, way, rest, 2 * rest)
+        return
     gain = means.size / means.ratio  # squared mean over variance
     full = gain.mean(axis=1, dtype=np.float64) * q.shape[1]
     average = (gain * means.size).mean(axis=1, dtype=np.float64) * q.shape[1] / np.maximum(full, _LEAST)
@@ -253,27 +289,46 @@ def _flip_below(
     """Move elements below a price for each row; what is left of each row's sum."""
     most = left * (way[:, None] * means.sign)
     below = np.float32(0.5) - price.astype(np.float32)[:, None] * (np.float32(0.5) / means.ratio)
-    found = np.flatnonzero(most > np.maximum(below, 0, out=below))
+    found = np.flatnonzero((most > below) & (most > 0))
     row, at = np.divmod(found, q.shape[1])
     towards, size, ratio = (_taken(a, row, at) for a in (means.sign, means.size, means.ratio))
     towards = towards * way[row]
-    cost = (1 - 2 * most[row, at]) * ratio
-    free = (size > 0) & (q[row, at] != np.where(towards > 0, affine.qmax, affine.qmin))
-    order = np.lexsort((cost[free], row[free]))
-    row, at, towards, size, cost = (a[free][order] for a in (row, at, towards, size, cost))
+    cost = (1 - 2 * most.reshape(-1)[found]) * ratio
+    integers, errors = q.reshape(-1), left.reshape(-1)
+    end = np.where(towards > 0, affine.qmax, affine.qmin)
+    free = np.flatnonzero((size > 0) & (integers[found] != end) & (cost + size < 2 * rest[row]))
+    free = free[_by_price(row[free], cost[free], len(q))]
+    found, row, towards, size, cost = (a[free] for a in (found, row, towards, size, cost))
     while row.size:
-        helps = np.flatnonzero(cost + size < 2 * rest[row])
-        row, at, towards, size, cost = (a[helps] for a in (row, at, towards, size, cost))
         go = _leading(row, size, cost, rest)
-        _step(q, left, row[go], at[go], towards[go])
+        moved, steps = found[go], towards[go]
+        integers[moved] += steps.astype(np.int32).astype(q.dtype)
+        errors[moved] -= steps
         rest = rest - np.bincount(row[go], weights=size[go], minlength=len(rest))
-        row, at, towards, size, cost = (a[~go] for a in (row, at, towards, size, cost))
+        more = np.flatnonzero(~go & (cost + size < 2 * rest[row]))
+        found, row, towards, size, cost = (a[more] for a in (found, row, towards, size, cost))
     return rest
+
+
+def _by_price(row: NDArray[np.intp], cost: _Floats, rows: int) -> NDArray[np.intp]:
+    """Order of elements by row, then by cost; the first of equals first."""
+    if max(rows, row.size) > 1 << 16:
+        return np.lexsort((cost, row))
+    # One number for each element, in the order of what it is made of: the bits of a float are, from its sign on,
+    # once those of negative ones are turned round.
+    bits = cost.view(np.int32)
+    bits = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    keys = row.astype(np.int64) << 48
+    keys += (bits.astype(np.int64) + (1 << 31)) << 16
+    keys += np.arange(row.size)
+    keys.sort()
+    return keys & 0xFFFF
 
 
 def _leading(row: NDArray[np.intp], size: _Floats, cost: _Floats, rest: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which elements help when all before them in their row have moved, up to the first that doesn't."""
-    first = np.searchsorted(row, row)
+    counts = np.bincount(row, minlength=len(rest))
+    first = (np.cumsum(counts) - counts)[row]
     sums = np.cumsum(size, dtype=np.float64)
     before = sums - size - (sums - size)[first]
     fails = cost + size >= 2 * (rest[row] - before)

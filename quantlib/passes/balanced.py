@@ -63,9 +63,10 @@ class Balanced:
             first, last = 0, self.shape[self.axis]
             if self._ahead:
                 first, last = start * 8 // kind.bits // row, min(-(-stop * 8 // kind.bits // row), last)
-            integers, left = self._rows(first, last)
+            values, part = self._rows(first, last)
+            integers = self._integers(values, part)
             if self._shift is not None:
-                self._shift[first:last] = _shift(left, self._expanded(self.moments.mean))
+                self._shift[first:last] = self._shifted(values, integers, part, self.moments)
             integers = integers if self._ahead else np.swapaxes(integers, 0, self.axis)
             return pack(np.ascontiguousarray(integers), kind) if kind.bits < 8 else as_bytes(integers)
 
@@ -105,11 +106,12 @@ class Balanced:
         for first in range(0, len(found), step):
             last = min(first + step, len(found))
             if np.isnan(found[first:last]).any():
-                found[first:last] = _shift(self._rows(first, last)[1], self._expanded(moments.mean))
+                values, part = self._rows(first, last)
+                found[first:last] = self._shifted(values, self._integers(values, part), part, moments)
         return found
 
-    def _rows(self, first: int, last: int) -> tuple[npt.NDArray[np.generic], _Floats]:
-        """Integers of some output channels, which stand first, and what is left of their weights."""
+    def _rows(self, first: int, last: int) -> tuple[_Floats, Affine]:
+        """Values of some output channels, which stand first, and their parameters."""
         elements, row = elements_of(self.origin), self._row
         if self._ahead:
             values = elements(first * row, last * row).reshape(last - first, *self.shape[1:])
@@ -121,9 +123,19 @@ class Balanced:
         if not one:
             scale, points = scale[first:last], points[first:last]
         part = Affine(self.affine.type, scale, points, PerTensor() if one else PerAxis(0), self.affine.narrow_range)
+        return values, part
+
+    def _integers(self, values: _Floats, part: Affine) -> npt.NDArray[np.generic]:
         mean, variance = self._expanded(self.moments.mean), self._expanded(self.moments.variance)
-        integers = quantize_balanced(values, part, mean=mean, variance=variance)
-        return integers, values - dequantize(integers, part)
+        return quantize_balanced(values, part, mean=mean, variance=variance)
+
+    def _shifted(
+        self, values: _Floats, integers: npt.NDArray[np.generic], part: Affine, moments: Moments
+    ) -> _Shifts:
+        """What is left of the weights of each output channel, times the mean of what they're multiplied with."""
+        left = values - dequantize(integers, part)
+        shifts: _Shifts = (left * self._expanded(moments.mean)).reshape(len(left), -1).sum(axis=1)
+        return shifts
 
     def _expanded(self, moment: tuple[float, ...]) -> npt.NDArray[np.float64]:
         """Means or variances as `quantize_balanced` takes them: for a row's inputs, or for each depthwise filter."""
@@ -132,9 +144,3 @@ class Balanced:
             return found
         count = self.shape[-1] // found.size
         return np.tile(found, count) if self._ahead else np.repeat(found, count).reshape(-1, 1, 1, 1)
-
-
-def _shift(left: _Floats, mean: npt.NDArray[np.float64]) -> _Shifts:
-    """What is left of the weights of each output channel, times the mean of what they're multiplied with."""
-    shifts: _Shifts = (left * mean).reshape(len(left), -1).sum(axis=1)
-    return shifts
