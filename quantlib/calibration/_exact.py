@@ -79,13 +79,10 @@ class Sums:
 
     def settled(self) -> Sums:
         """The same sums in their one form: limbs of 0 to 2**32 - 1, then one of the sign, and none to no purpose."""
-        limbs = np.concatenate([self.limbs, np.zeros((len(self), 2), np.int64)], axis=1)
-        for k in range(limbs.shape[1] - 1):
-            limbs[:, k + 1] += limbs[:, k] >> _BITS
-            limbs[:, k] &= _MASK
-        signs = np.where(limbs[:, -1:] < 0, -1, 0)
+        limbs = self._carried()
+        signs = limbs[:, -1:]
         # the last limb that says more than the sign; it takes the sign of those beyond it
-        said = np.flatnonzero((limbs != np.where(signs, _MASK, 0))[:, :-1].any(axis=0))
+        said = np.flatnonzero((limbs != (signs & _MASK))[:, :-1].any(axis=0))
         end = int(said[-1]) + 1 if said.size else 0
         limbs = np.concatenate([limbs[:, :end], signs], axis=1)
         some = np.flatnonzero(limbs.any(axis=0))
@@ -93,21 +90,38 @@ class Sums:
             return Sums(0, np.zeros((len(self), 0), np.int64))
         return Sums(self.place + int(some[0]), limbs[:, some[0] :])
 
+    def _carried(self) -> NDArray[np.int64]:
+        """Limbs of 0 to 2**32 - 1, and one of the sign: 0 or -1."""
+        limbs = self.limbs
+        if limbs.shape[1] and not (limbs[:, :-1] >> _BITS).any() and not (limbs[:, -1] >> 1 != limbs[:, -1]).any():
+            return limbs
+        limbs = np.concatenate([limbs, np.zeros((len(self), 2), np.int64)], axis=1)
+        for k in range(limbs.shape[1] - 1):
+            limbs[:, k + 1] += limbs[:, k] >> _BITS
+            limbs[:, k] &= _MASK
+        limbs[:, -1] >>= _BITS - 1
+        return limbs
+
     def means(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Each sum over its count, to within two units in the last place; 0 where the count is 0."""
-        settled = self.settled()
-        if not settled.limbs.shape[1]:
+        """Each sum over its count, to within two units in the last place; 0 where the count is 0.
+
+        Both the sum and the quotient are rounded to nearest.
+        """
+        limbs = self._carried()
+        body, signs = limbs[:, :-1], limbs[:, -1]
+        if not body.shape[1]:
             return np.zeros(len(self))
-        negative = settled.limbs[:, -1] < 0
-        settled = Sums(settled.place, np.where(negative[:, None], -settled.limbs, settled.limbs)).settled()
-        rows, width = np.arange(len(self)), settled.limbs.shape[1]
-        top = width - 1 - np.argmax(settled.limbs[:, ::-1] != 0, axis=1)
-        size = np.zeros(len(self))
-        for k in range(3):  # 65 bits or more
-            size = size * 2.0**_BITS + np.where(top >= k, settled.limbs[rows, np.maximum(top - k, 0)], 0)
+        rows = np.arange(len(self))
+        said = body != (signs & _MASK)[:, None]  # the rest is what a sign is continued by
+        top = np.where(said.any(axis=1), body.shape[1] - 1 - np.argmax(said[:, ::-1], axis=1), 0)
+        # Three limbs, of 65 bits or more, rounded once: what the first two are too long for goes with the third.
+        first, second, third = (np.where(top >= k, body[rows, np.maximum(top - k, 0)], 0) for k in range(3))
+        high = (first + (signs << _BITS)).astype(np.float64) * 2.0**_BITS
+        both = high + second
+        size = both * 2.0**_BITS + ((second - (both - high)) * 2.0**_BITS + third)
         with np.errstate(over="ignore", under="ignore"):
-            found = np.ldexp(size / np.maximum(counts, 1), _BITS * (settled.place + top - 2) - PLACES)
-        return np.where(counts > 0, np.where(negative, -found, found), 0.0)
+            found = np.ldexp(size / np.maximum(counts, 1), _BITS * (self.place + top - 2) - PLACES)
+        return np.where(counts > 0, found, 0.0)
 
     def totals(self) -> tuple[int, ...]:
         """Python integers, in units of 2**-1074."""

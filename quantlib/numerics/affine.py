@@ -50,6 +50,7 @@ granularity=PerTensor(), narrow_range=False)
     zero_point: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
     granularity: Granularity = field(default_factory=PerTensor)
     narrow_range: bool = False
+    _known: tuple[object, ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
         kind = element_type(self.type)
@@ -77,8 +78,10 @@ granularity=PerTensor(), narrow_range=False)
         return hash(self._key())
 
     def _key(self) -> tuple[object, ...]:
-        arrays = self.scale.shape, self.scale.tobytes(), self.zero_point.tobytes()
-        return (self.type, self.granularity, self.narrow_range, *arrays)
+        if not self._known:
+            arrays = self.scale.shape, self.scale.tobytes(), self.zero_point.tobytes()
+            object.__setattr__(self, "_known", (self.type, self.granularity, self.narrow_range, *arrays))
+        return self._known
 
 
 def require_affine(affine: object) -> None:
@@ -88,11 +91,14 @@ def require_affine(affine: object) -> None:
 
 
 def _scales(scale: ArrayLike, granularity: Granularity) -> NDArray[np.float32]:
-    try:
-        with np.errstate(over="ignore"):
-            scale = np.array(scale, np.float32, ndmin=1, order="C")
-    except (TypeError, ValueError):
-        raise InvalidValue(f"scale is {scale!r}; a number, or an array of numbers, is required") from None
+    if isinstance(scale, np.ndarray) and scale.dtype == np.float32:
+        scale = np.array(scale, ndmin=1, order="C")
+    else:
+        try:
+            with np.errstate(over="ignore"):
+                scale = np.array(scale, np.float32, ndmin=1, order="C")
+        except (TypeError, ValueError):
+            raise InvalidValue(f"scale is {scale!r}; a number, or an array of numbers, is required") from None
     require_granularity(granularity)
     if isinstance(granularity, PerBlock):
         fits = granularity.axis < scale.ndim
@@ -100,9 +106,9 @@ def _scales(scale: ArrayLike, granularity: Granularity) -> NDArray[np.float32]:
         fits = scale.ndim == 1 and (scale.size == 1 or isinstance(granularity, PerAxis))
     if not fits:
         raise InvalidValue(f"scales of shape {scale.shape} don't fit {granularity}; see parameter_shape")
-    bad = ~(np.isfinite(scale) & (scale >= 0))
-    if bad.any():
-        index = int(np.argmax(bad))
+    good = (scale >= 0) & (scale < np.inf)
+    if not good.all():
+        index = int(np.argmin(good))
         raise InvalidValue(
             f"scale {scale.reshape(-1)[index]} of channel {index} is no step size; "
             "use a positive finite float32 number"
@@ -118,11 +124,11 @@ def _zero_points(zero_point: ArrayLike, shape: tuple[int, ...], kind: ElementTyp
             f"zero points are {given.dtype}{given.shape}; "
             f"one integer, or integers of the shape of the scales, {shape}, are required"
         )
-    zero_points = np.broadcast_to(given.reshape(shape if given.size != 1 else -1), shape).astype(np.int64)
+    zero_points = np.full(shape, given.astype(np.int64).item()) if given.size == 1 else given.astype(np.int64)
     low, high = (int(kind.min or 0), int(kind.max or 0)) if kind.bits < 64 else (0, 0)
-    bad = (zero_points < low) | (zero_points > high)
-    if bad.any():
-        index = int(np.argmax(bad))
+    good = (zero_points >= low) & (zero_points <= high)
+    if not good.all():
+        index = int(np.argmin(good))
         raise InvalidValue(
             f"zero point {zero_points.reshape(-1)[index]} of channel {index} is outside {low}..{high}, "
             f"the range for {kind.name}; choose it within"

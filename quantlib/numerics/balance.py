@@ -183,7 +183,8 @@ class _Job:
     @property
     def reach(self) -> np.float32:
         """How far from an integer a weight may seem that lies on it, in steps."""
-        return np.float32(max(abs(self.affine.qmin), abs(self.affine.qmax)) + np.abs(self.points).max(initial=0)) * _ON_GRID
+        greatest = max(abs(self.affine.qmin), abs(self.affine.qmax)) + float(np.abs(self.points).max(initial=0))
+        return np.float32(greatest) * _ON_GRID
 
     @classmethod
     def of(cls, shape: tuple[int, ...], affine: Affine, mean: _Floats, variance: _Floats) -> _Job:
@@ -292,30 +293,48 @@ def _flip_below(
     found = np.flatnonzero((most > below) & (most > 0))
     row, at = np.divmod(found, q.shape[1])
     towards, size, ratio = (_taken(a, row, at) for a in (means.sign, means.size, means.ratio))
-    towards = towards * way[row]
     cost = (1 - 2 * most.reshape(-1)[found]) * ratio
+    moves = _Moves(found, row, towards * way[row], size, cost)
     integers, errors = q.reshape(-1), left.reshape(-1)
-    end = np.where(towards > 0, affine.qmax, affine.qmin)
-    free = np.flatnonzero((size > 0) & (integers[found] != end) & (cost + size < 2 * rest[row]))
-    free = free[_by_price(row[free], cost[free], len(q))]
-    found, row, towards, size, cost = (a[free] for a in (found, row, towards, size, cost))
-    while row.size:
-        go = _leading(row, size, cost, rest)
-        moved, steps = found[go], towards[go]
-        integers[moved] += steps.astype(np.int32).astype(q.dtype)
-        errors[moved] -= steps
-        rest = rest - np.bincount(row[go], weights=size[go], minlength=len(rest))
-        more = np.flatnonzero(~go & (cost + size < 2 * rest[row]))
-        found, row, towards, size, cost = (a[more] for a in (found, row, towards, size, cost))
+    end = np.where(moves.towards > 0, affine.qmax, affine.qmin)
+    moves = moves.some(np.flatnonzero((size > 0) & (integers[found] != end) & moves.help(rest)))
+    moves = moves.some(_by_price(moves.row, moves.cost, len(q)))
+    while moves.row.size:
+        go = _leading(moves, rest)
+        now = moves.some(go)
+        integers[now.found] += now.towards.astype(np.int32).astype(q.dtype)
+        errors[now.found] -= now.towards
+        rest = rest - np.bincount(now.row, weights=now.size, minlength=len(rest))
+        moves = moves.some(np.flatnonzero(~go & moves.help(rest)))
     return rest
+
+
+@dataclass(frozen=True, slots=True)
+class _Moves:
+    """Elements that may move, by their place among all and their row; which way, for what gain and at what cost."""
+
+    found: NDArray[np.intp]
+    row: NDArray[np.intp]
+    towards: _Floats
+    size: _Floats
+    cost: _Floats
+
+    def some(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> _Moves:
+        """Some of them."""
+        return _Moves(self.found[which], self.row[which], self.towards[which], self.size[which], self.cost[which])
+
+    def help(self, rest: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether each alone helps, with what is left of the rows' sums."""
+        helps: NDArray[np.bool_] = self.cost + self.size < 2 * rest[self.row]
+        return helps
 
 
 def _by_price(row: NDArray[np.intp], cost: _Floats, rows: int) -> NDArray[np.intp]:
     """Order of elements by row, then by cost; the first of equals first."""
-    if max(rows, row.size) > 1 << 16:
+    if rows > 1 << 15 or row.size > 1 << 16:
         return np.lexsort((cost, row))
-    # One number for each element, in the order of what it is made of: the bits of a float are, from its sign on,
-    # once those of negative ones are turned round.
+    # One number for each element, in the order of row, cost and place: the bits of a float are in its order, once
+    # those of negative ones are turned round.
     bits = cost.view(np.int32)
     bits = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
     keys = row.astype(np.int64) << 48
@@ -325,15 +344,16 @@ def _by_price(row: NDArray[np.intp], cost: _Floats, rows: int) -> NDArray[np.int
     return keys & 0xFFFF
 
 
-def _leading(row: NDArray[np.intp], size: _Floats, cost: _Floats, rest: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _leading(moves: _Moves, rest: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which elements help when all before them in their row have moved, up to the first that doesn't."""
-    counts = np.bincount(row, minlength=len(rest))
-    first = (np.cumsum(counts) - counts)[row]
-    sums = np.cumsum(size, dtype=np.float64)
-    before = sums - size - (sums - size)[first]
-    fails = cost + size >= 2 * (rest[row] - before)
+    counts = np.bincount(moves.row, minlength=len(rest))
+    first = (np.cumsum(counts) - counts)[moves.row]
+    sums = np.cumsum(moves.size, dtype=np.float64)
+    before = sums - moves.size
+    fails = moves.cost + moves.size >= 2 * (rest[moves.row] - before + before[first])
     count = np.cumsum(fails)
-    return count - (count - fails)[first] == 0
+    leading: NDArray[np.bool_] = count - (count - fails)[first] == 0
+    return leading
 
 
 def _taken(a: _Floats, row: NDArray[np.intp], at: NDArray[np.intp]) -> _Floats:

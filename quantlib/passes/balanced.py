@@ -129,9 +129,7 @@ class Balanced:
         mean, variance = self._expanded(self.moments.mean), self._expanded(self.moments.variance)
         return quantize_balanced(values, part, mean=mean, variance=variance)
 
-    def _shifted(
-        self, values: _Floats, integers: npt.NDArray[np.generic], part: Affine, moments: Moments
-    ) -> _Shifts:
+    def _shifted(self, values: _Floats, integers: npt.NDArray[np.generic], part: Affine, moments: Moments) -> _Shifts:
         """What is left of the weights of each output channel, times the mean of what they're multiplied with."""
         left = values - dequantize(integers, part)
         shifts: _Shifts = (left * self._expanded(moments.mean)).reshape(len(left), -1).sum(axis=1)

@@ -57,11 +57,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The slots of one table, in order, and their positions by name."""
+    """The slots of one table, in order, and their positions and defaults by name."""
 
     name: str
     slots: tuple[Slot, ...]
     index: Mapping[str, int]
+    defaults: Mapping[str, bool | int | float | None]
     unpackers: tuple[struct.Struct | None, ...]
 
 
@@ -118,7 +119,8 @@ def layout(name: str) -> Layout:
         for s in slots
     )
     index = MappingProxyType({slot.name: i for i, slot in enumerate(slots)})
-    return Layout(name, slots, index, unpackers)
+    defaults = MappingProxyType({slot.name: slot.default for slot in slots})
+    return Layout(name, slots, index, defaults, unpackers)
 
 
 def table_names() -> tuple[str, ...]:

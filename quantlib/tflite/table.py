@@ -71,14 +71,13 @@ class Table:
         return self._layout.name
 
     def __getattr__(self, name: str) -> Any:
+        value = self._values.get(name)  # None is never stored
+        if value is not None:
+            return value
         try:
-            return self._values[name]
+            return self._layout.defaults[name]
         except KeyError:
-            pass
-        at = self._layout.index.get(name)
-        if at is None:
-            raise AttributeError(f"{self._layout.name} has no field {name!r}")
-        return self._layout.slots[at].default
+            raise AttributeError(f"{self._layout.name} has no field {name!r}") from None
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {self.kind} is immutable: use replace({name}=...)")
@@ -88,7 +87,13 @@ class Table:
 
     def replace(self, **changes: Any) -> Table:
         """Return a copy with some fields changed; None removes a field."""
-        return Table(self.kind, **{**self._values, **changes})
+        known, values = self._layout, self._values.copy()
+        for name, value in changes.items():
+            if value is None:
+                values.pop(name, None)
+            else:
+                values[name] = _normal(known, name, value)
+        return Table._trusted(known, values)
 
     def stored(self) -> Mapping[str, Any]:
         """Fields that are stored, that is not left at their default, by name."""

@@ -25,7 +25,8 @@ def errors(w, q, affine):
     points = affine.zero_point.astype(np.float32).reshape(columns)
     left += points
     left -= q
-    left[np.abs(left) <= (np.abs(q) + np.abs(points)) * 2.0**-22] = 0  # on the grid
+    farthest = max(abs(affine.qmin), affine.qmax) + np.abs(points).max()
+    left[np.abs(left) <= np.float32(farthest) * np.float32(2.0**-22)] = 0  # on the grid
     return left
 
 
