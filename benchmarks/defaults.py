@@ -26,6 +26,8 @@ RULES: Mapping[str, Mapping[str, Any]] = {
     "percentile 99.99": {"range": "percentile", "percentile": 99.99},
     **{name: {"range": name} for name in RANGES if name not in ("minmax", "percentile")},
 }
+#: Rules that are compared with 16 bits, the one that the other is compared with first.
+WIDE = ("minmax", "headroom")
 GRANULARITIES = ("channel", "tensor")
 ROUNDINGS = ("nearest", "balanced")
 #: Differences in dB from which on one way is better than another.
@@ -42,6 +44,7 @@ def ways() -> dict[str, ql.Recipe]:
         for g in GRANULARITIES
         for name, rule in RULES.items()
     }
+    found |= {f"int16x8, {name}": ql.recipes.int16x8(range=name) for name in WIDE}
     for mode in ("int8", "int16x8"):
         found |= {f"{mode} {r}": ql.recipes.by_name(mode).replace(rounding=r) for r in ROUNDINGS}
     return found
@@ -90,6 +93,8 @@ def parts(found: Figures, conditions: str) -> dict[str, dict[str, str]]:
     ranges = [f"int8 per {g}, {name}" for g in GRANULARITIES for name in RULES]
     pages = {
         "ranges": summary(found, dict.fromkeys(ranges, ranges[0])),
+        "room": summary(found, {f"int16x8, {WIDE[1]}": f"int16x8, {WIDE[0]}"}),
+        "room by task": by_task(found, {name: f"int16x8, {name}" for name in WIDE}),
         **{f"per {g}": by_task(found, {rule: f"int8 per {g}, {rule}" for rule in RULES}) for g in GRANULARITIES},
     }
     rounding = [f"{mode} {r}" for mode in ("int16x8", "int8") for r in ROUNDINGS]

@@ -9,6 +9,6 @@ Percentile(p=99.9)
 
 from __future__ import annotations
 
-from quantlib.calibration import MSE, RANGES, Blend, Entropy, MinMax, Percentile, RangeChooser
+from quantlib.calibration import MSE, RANGES, Blend, Entropy, Headroom, MinMax, Percentile, RangeChooser
 
-__all__ = ["MSE", "RANGES", "Blend", "Entropy", "MinMax", "Percentile", "RangeChooser"]
+__all__ = ["MSE", "RANGES", "Blend", "Entropy", "Headroom", "MinMax", "Percentile", "RangeChooser"]

@@ -104,6 +104,7 @@ def harvest(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
             calibration.Entropy(),
             calibration.MSE(),
             calibration.Blend(),
+            calibration.Headroom(),
         ),
         *(calibration.Finding("constant", "x is constant"), ql.evaluation.Latency(1.0, 2.0, 0.9, 1.8, 9, 1)),
         *(ql.evaluation.costs(model), ql.evaluation.arithmetics(small), ql.plan(model, "dynamic")),

@@ -123,7 +123,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--range",
         choices=list(RANGES),
-        help="how the range of an activation is chosen: blend by default with 8 bits and a histogram, else minmax; "
+        help="how the range of an activation is chosen: headroom by default with 16 bits, blend with 8 bits "
+        "and a histogram, else minmax; "
         "without integer activations that of a weight (minmax by default, mse)",
     )
     parser.add_argument(

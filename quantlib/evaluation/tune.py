@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from quantlib.calibration import RANGES, MinMax, Percentile, RangeChooser, Statistics
+from quantlib.calibration import RANGES, Headroom, MinMax, Percentile, RangeChooser, Statistics
 from quantlib.errors import InvalidRecipe, InvalidValue
 from quantlib.passes import apply_plan
 from quantlib.recipes import Recipe, by_name, plan_integer
@@ -102,9 +102,9 @@ def tune(
 ) -> Tuned:
     """Try all rules for ranges, and keep the one whose model answers most like the float model.
 
-    Tried are all rules of `quantlib.ranges` for activations, percentile with 99.99, 99.999 and the recipe's own;
-    then, with the best of them, the other rule for weights. Some samples are held back from calibration, to measure
-    on what the ranges haven't seen; they stay in memory.
+    Tried are all rules of `quantlib.ranges` for activations (`Headroom` with 16 bits alone), percentile with 99.99,
+    99.999 and the recipe's own; then, with the best of them, the other rule for weights. Some samples are held back
+    from calibration, to measure on what the ranges haven't seen; they stay in memory.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def tune(
         The samples; see `calibrate`.
     statistics : Statistics, optional
         Ranges come from these, and all of the data serve to measure: give samples that they haven't seen. Those of
-        an observer without histograms serve minmax alone.
+        an observer without histograms serve minmax, and headroom with 16 bits.
     held_back : int
         One sample of so many is held back: 5 means a fifth. Of a sequence it is the last part.
     runner : str, optional
@@ -234,9 +234,11 @@ def _required(rows: Iterator[Any]) -> Iterator[Any]:
 def _candidates(recipe: Recipe, statistics: Statistics) -> list[Recipe]:
     """The recipe with its own rule and with every other that the statistics can serve."""
     if statistics.observer != "histogram":
-        return [recipe.replace(range=MinMax())]
+        rules = (MinMax(), Headroom()) if recipe.activations == "INT16" else (MinMax(),)
+        return [recipe.replace(range=rule) for rule in rules]
     own = [] if recipe.range is None else [recipe]
-    return list(dict.fromkeys([*own, *(recipe.replace(range=c) for c in CHOOSERS)]))
+    others = (c for c in CHOOSERS if recipe.activations == "INT16" or not isinstance(c, Headroom))
+    return list(dict.fromkeys([*own, *(recipe.replace(range=c) for c in others)]))
 
 
 def quality(result: Comparison) -> float:

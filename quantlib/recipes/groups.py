@@ -179,14 +179,14 @@ class Groups:
 
     def _suits(self, affine: Affine | None, target: Node, o: int, read: list[int]) -> bool:
         """Whether a fixed scale serves a join as well as one of its own would."""
-        found = self._own_range(target)
-        if affine is None or found is None:
+        found, seen = self._own_range(target), self.measured.seen(self.graph, *target)
+        if affine is None or found is None or seen is None:
             return False
         step = float(affine.scale[0])
         lo = step * (affine.qmin - float(affine.zero_point[0])) - step
         hi = step * (affine.qmax - float(affine.zero_point[0])) + step
         own = float(self.measured.affine(found, target[1]).scale[0])
-        return lo <= found.lo and found.hi <= hi and (step <= own * _TOLERANCE or len(read) == 1)
+        return lo <= seen.lo and seen.hi <= hi and (step <= own * _TOLERANCE or len(read) == 1)
 
     def _may_follow(self, node: Node, target: Node) -> bool:
         """Whether an operand can have the scale of the output: nobody else reads it, or nobody would notice."""

@@ -60,9 +60,11 @@ class Recipe:
     symmetric : bool
         Zero point 0; kernels of mode ``dynamic`` take nothing else.
     range : str or RangeChooser or None
-        How the range of an activation is chosen from the statistics: ``minmax``, ``percentile``, ``entropy``, ``mse``
-        or ``blend`` (see `quantlib.ranges`). In modes without integer activations that of a weight: ``minmax`` or
-        ``mse``. None chooses ``blend`` for 8-bit activations that have a histogram, and ``minmax`` for all else.
+        How the range of an activation is chosen from the statistics: ``minmax``, ``percentile``, ``entropy``,
+        ``mse``, ``blend`` or ``headroom`` (see `quantlib.ranges`). In modes without integer activations that of a
+        weight: ``minmax`` or ``mse``. None chooses ``headroom`` for 16-bit activations, ``blend`` for 8-bit ones that
+        have a histogram, and ``minmax`` for all else. But for ``minmax``, none cuts off the greatest of what SOFTMAX
+        reads.
     weight_range : str
         The same for weights, in modes with integer activations: ``minmax``, or ``mse``, which clips them where that
         makes their mean square error least.

@@ -106,10 +106,10 @@ def state_range(graph: Graph, o: int, known: Recurrent, measured: Measured) -> R
     Calibration sees the state after the last step alone. Within a longer sequence it may have been greater, so its
     range is doubled, and at least what the outputs of all steps say: an LSTM's output is less than TANH of its state.
     """
-    found = measured.range_of(graph, operand(graph, o, known.state), "INT16")
+    found = measured.seen(graph, operand(graph, o, known.state), "INT16")
     clip = float(getattr(graph.operators[o].builtin_options, "cell_clip", 0.0) or 0.0)
     if found is not None and known.output_state is not None and _steps(graph, o) != 1:
-        made = measured.range_of(graph, int(graph.operators[o].outputs[0]), "INT16")
+        made = measured.seen(graph, int(graph.operators[o].outputs[0]), "INT16")
         unprojected = made is not None and operand(graph, o, known.projection or 0) < 0
         least = math.atanh(min(max(-made.lo, made.hi), _NEAR_ONE)) if made is not None and unprojected else 0.0
         reach = 2 * max(-found.lo, found.hi, least)

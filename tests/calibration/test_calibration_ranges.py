@@ -15,6 +15,7 @@ from quantlib.calibration import (
     RANGES,
     Blend,
     Entropy,
+    Headroom,
     HistogramState,
     MinMax,
     MinMaxState,
@@ -85,7 +86,14 @@ def test_choosers_that_need_a_histogram(chooser):
 
 def test_choosers_by_name():
     assert {name: kind.name for name, kind in RANGES.items()} == {name: name for name in RANGES}
-    assert [kind() for kind in RANGES.values()] == [MinMax(), Percentile(99.99), Entropy(), MSE(), Blend()]
+    assert [kind() for kind in RANGES.values()] == [
+        MinMax(),
+        Percentile(99.99),
+        Entropy(),
+        MSE(),
+        Blend(),
+        Headroom(),
+    ]
 
 
 @examples(80)
@@ -98,6 +106,16 @@ def test_blend_lies_between_its_two(x, symmetric):
     for blend, mse, percentile in ((-lo, -a, -c), (hi, b, d)):
         parts = [0.3 * math.log(mse), 0.7 * math.log(percentile)] if mse and percentile else [-math.inf]
         assert blend == pytest.approx(math.exp(math.fsum(parts)), rel=1e-12)
+
+
+@examples(80)
+@given(FINITE, st.booleans())
+def test_headroom_is_half_as_wide_again(x, symmetric):
+    state = HistogramState().observe(x)
+    (lo, hi), (low, high) = (rule.choose(state, symmetric=symmetric) for rule in (Headroom(), MinMax()))
+    most = float(np.finfo(np.float32).max)
+    assert (lo, hi) == (max(1.5 * low, -most), min(1.5 * high, most))
+    assert Headroom().choose(MinMaxState().observe([-2.0, 1.0])) == (-3, 1.5)  # it needs no histogram
 
 
 # --- percentile

@@ -75,19 +75,36 @@ def test_scores_of_softmax_are_cut_below_but_not_above(chooser: str) -> None:
     assert affine is not None
     lo, hi = (float(affine.scale[0]) * (q - int(affine.zero_point[0])) for q in (-128, 127))
     least, most = next(s.range for key, s in statistics.tensors.items() if statistics.names[key] == "scores")
-    assert hi == pytest.approx(most, abs=float(affine.scale[0]) / 2)
+    assert hi == pytest.approx(1.1 * most, abs=float(affine.scale[0]) / 2)
     assert 0.9 * least < lo < 0
     whole = operator(ql.plan(model, recipe(range=chooser, symmetric_activations=True), statistics), "scores")
     assert whole.outputs[0] is not None
-    assert float(whole.outputs[0].scale[0]) == pytest.approx(most / 127, rel=1e-6)
+    assert float(whole.outputs[0].scale[0]) == pytest.approx(1.1 * most / 127, rel=1e-6)
+    plain = operator(ql.plan(model, recipe(range="minmax"), statistics), "scores")
+    assert plain.source == "minmax"
 
 
-def test_16_bits_have_room_for_the_extremes() -> None:
+def test_16_bits_have_room_for_what_was_not_seen() -> None:
     net, model = dense()
+    for statistics in (calibrated(model, samples(net, 20), observer="histogram"), calibrated(model, samples(net))):
+        plan = ql.plan(model, "int16x8", statistics)
+        assert sources(plan) == {"headroom"}
+        least, most = next(s.range for key, s in statistics.tensors.items() if statistics.names[key] == "y")
+        assert step(plan, "y") == pytest.approx(1.5 * max(-least, most) / 32767, rel=1e-6)
     statistics = calibrated(model, samples(net, 20), observer="histogram")
-    assert sources(ql.plan(model, "int16x8", statistics)) == {"minmax"}
-    assert sources(ql.plan(model, "int8", statistics)).isdisjoint({"minmax"})
+    assert sources(ql.plan(model, "int8", statistics)) == {"blend"}
     assert sources(ql.plan(model, "int8", calibrated(model, samples(net)))) == {"minmax"}  # it has no histogram
+
+
+@pytest.mark.parametrize(("fused", "reach"), [(0, 15), (1, 15), (2, 1), (3, 6)])
+def test_room_ends_where_the_activation_does(fused: int, reach: float) -> None:
+    net = Network()
+    x = net.input("x", (1, 4))
+    model = net.done(
+        net.fully_connected("y", x, np.eye(4, dtype="f4"), np.zeros(4, "f4"), fused_activation_function=fused)
+    )
+    statistics = calibrated(model, {"x": np.full((2, 1, 4), [10.0, 5, 0, -1], "f4")}, observer="histogram")
+    assert step(ql.plan(model, "int16x8", statistics), "y") == pytest.approx(reach / 32767, rel=1e-6)
 
 
 @pytest.mark.parametrize("chooser", ["entropy", "mse", "percentile"])
