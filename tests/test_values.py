@@ -37,18 +37,21 @@ def values() -> dict[str, Any]:
         "comparison": ql.compare(model, small, ql.demo.CALIBRATION, runner="numpy"),
         "findings": ql.check(dynamic, "tflite-micro"),
         "tuned": ql.tune(model, "int8", ql.demo.CALIBRATION, runner="numpy"),
+        "mixed": ql.evaluation.mix(model, "int8", ql.demo.CALIBRATION, 44, runner="numpy"),
         "edited": ql.prune(model),
     }
 
 
-@pytest.mark.parametrize("name", ["model", "statistics", "plan", "comparison", "findings", "tuned", "edited"])
+@pytest.mark.parametrize(
+    "name", ["model", "statistics", "plan", "comparison", "findings", "tuned", "mixed", "edited"]
+)
 def test_a_repr_is_one_short_line(values: dict[str, Any], name: str) -> None:
     assert "\n" not in repr(values[name])
     assert len(repr(values[name])) <= 120
 
 
 @pytest.mark.parametrize(
-    "name", ["model", "statistics", "plan", "recipe", "comparison", "findings", "tuned", "edited"]
+    "name", ["model", "statistics", "plan", "recipe", "comparison", "findings", "tuned", "mixed", "edited"]
 )
 def test_a_value_can_be_copied_and_pickled(values: dict[str, Any], name: str) -> None:
     assert copy.deepcopy(values[name]) == values[name]

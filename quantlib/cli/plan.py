@@ -7,7 +7,7 @@ from typing import Any
 
 from quantlib.tflite import read
 
-from .activations import add_statistics, planned, refused
+from .activations import add_statistics, planned, refused, tried_as
 from .common import add_recipe, print_json, print_text
 
 
@@ -21,9 +21,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan."""
-    plan, tuned = planned(options, read(options.model))
+    plan, tried = planned(options, read(options.model))
     if options.json:
-        print_json({**({"tuned": tuned.to_dict()} if tuned else {}), **plan.to_dict()})
+        print_json({**({tried_as(options): tried.to_dict()} if tried else {}), **plan.to_dict()})
     else:
-        print_text(*([tuned] if tuned else []), plan)
+        print_text(*([tried] if tried else []), plan)
     return 1 if refused(options, plan) else 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import quantlib.api as api
 from quantlib.tflite import Model, plan_layout, read
 
-from .activations import add_statistics, planned, refused
+from .activations import add_statistics, planned, refused, tried_as
 from .common import add_recipe, layer_bar, print_json, progress_bar, require_folder, warnings_as_lines
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("quantize", help="quantize a model")
     add_recipe(parser)
-    add_statistics(parser, "--tune and --correct-bias measure")
+    add_statistics(parser)
     parser.add_argument(
         "--correct-bias",
         action="store_true",
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     """Quantize, write and report."""
     require_folder(options.output, options.data, options.stats, options.recipe)
     model = read(options.model)
-    plan, tuned = planned(options, model)
+    plan, tried = planned(options, model)
     if refused(options, plan):
         return 1
     small, corrected = api.quantize(model, plan), None
@@ -76,12 +76,12 @@ def run(options: argparse.Namespace) -> int:
     totals = plan.totals()
     if options.json:
         sizes = {"output": options.output, "bytes_before": before, "bytes_after": after}
-        more = {"tuned": tuned, "correct_bias": corrected}
+        more = {tried_as(options): tried, "correct_bias": corrected}
         print_json({**sizes, **{k: v.to_dict() for k, v in more.items() if v is not None}, **plan.to_dict()})
     else:
         what, kept = ("operators", "left float") if plan.recipe.activations else ("constants", "kept")
         print(
-            *([tuned] if tuned else []),
+            *([tried] if tried else []),
             f"{options.output}: {before:,} -> {after:,} bytes ({after / before:.3f}); "
             f"{what}: {plan.counts() or 'none changed'}, {totals['kept']} {kept} (quantlib plan says why)",
             *([_summary(corrected)] if corrected else []),

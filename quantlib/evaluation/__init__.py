@@ -5,6 +5,7 @@ compare     `compare`, `Comparison`, `load`; its parts `ModelFacts`, `OutputErro
 layers      `LayerError`, `Histogram`, `Spread`, `FLAGGED`
 costs       `costs`, `Costs`, `OperatorCost`, `OperatorTotal`
 tune        `tune`, `Tuned`, `Trial`
+mix         `mix`, `Mixed`, `Raised`: 16 bits for the operators that need them
 weights     `sensitivity`: what editing each alone costs; `gram`, `refit`: what samples say of those that go
 biases      `correct_bias`: what layers are off by on average, taken off
 vectors     `golden`, `Golden`: test vectors of single operators; `arithmetics`, `multiplier_rows`
@@ -19,6 +20,7 @@ from .compare import compare
 from .counts import Costs, OperatorCost, costs
 from .golden import Golden, golden
 from .layers import FLAGGED
+from .mix import Mixed, Raised, mix
 from .node_data import node_data
 from .refit import gram, refit
 from .report import report, require_report
@@ -48,10 +50,12 @@ __all__ = [
     "Histogram",
     "Latency",
     "LayerError",
+    "Mixed",
     "ModelFacts",
     "OperatorCost",
     "OperatorTotal",
     "OutputError",
+    "Raised",
     "Spread",
     "Trial",
     "Tuned",
@@ -62,6 +66,7 @@ __all__ = [
     "golden",
     "gram",
     "load",
+    "mix",
     "multiplier_rows",
     "node_data",
     "refit",

@@ -165,26 +165,11 @@ def tune(
         )
     if not recipe.activations:
         raise InvalidRecipe(f"mode {recipe.mode!r} has no ranges of activations to tune; take int8, int16x8 or uint8")
-    if isinstance(held_back, bool) or not isinstance(held_back, int) or held_back < 2:
-        raise InvalidValue(
-            f"held_back is {held_back!r}; a whole number of 2 or more is required: one sample of so many"
-        )
+    run: dict[str, Any] = {"signature": signature, "sequence": sequence}
+    statistics, kept = divided(
+        model, data, statistics, held_back, runner=runner, executor=executor, progress=progress, **run
+    )
     profile = load(target) if isinstance(target, str) else target
-    rows = samples(data, interface_of(model, signature))
-    kept: list[Any] = []
-    if statistics is not None:
-        kept.extend(rows)
-    else:
-        others = _first_part(list(rows), kept, held_back) if sequence else _others(rows, kept, held_back)
-        statistics = calibrate(
-            model,
-            _required(others),
-            runner=runner or "numpy",
-            signature=signature,
-            sequence=sequence,
-            executor=executor,
-            progress=progress,
-        )
     tried: list[Trial] = []
     used = ""
 
@@ -192,7 +177,7 @@ def tune(
         nonlocal used
         for one in candidates:
             small = apply_plan(model, plan_integer(model, one, statistics, profile))
-            result = compare(model, small, kept, signature=signature, runner=runner, sequence=sequence)
+            result = compare(model, small, kept, runner=runner, **run)
             tried.append(Trial(one, quality(result)))
             used = result.runner
         tried.sort(key=lambda t: -t.sqnr_db)
@@ -201,6 +186,47 @@ def tune(
     best = best_of(_candidates(recipe, statistics))
     best_of(best.replace(weight_range=w) for w in WEIGHT_RANGES if w != best.weight_range)
     return Tuned(tuple(tried), statistics, len(kept), used)
+
+
+def divided(
+    model: Model,
+    data: Any,
+    statistics: Statistics | None,
+    held_back: int,
+    *,
+    runner: str | None = None,
+    signature: str | None = None,
+    sequence: bool = False,
+    executor: Executor | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> tuple[Statistics, list[Any]]:
+    """Statistics of a part of the samples, and the samples that were held back; with statistics given, all are.
+
+    Raises
+    ------
+    InvalidValue
+        If `held_back` is no whole number of 2 or more, or there is only one sample; else as `calibrate`.
+    """
+    if isinstance(held_back, bool) or not isinstance(held_back, int) or held_back < 2:
+        raise InvalidValue(
+            f"held_back is {held_back!r}; a whole number of 2 or more is required: one sample of so many"
+        )
+    rows = samples(data, interface_of(model, signature))
+    kept: list[Any] = []
+    if statistics is not None:
+        kept.extend(rows)
+        return statistics, kept
+    others = _first_part(list(rows), kept, held_back) if sequence else _others(rows, kept, held_back)
+    found = calibrate(
+        model,
+        _required(others),
+        runner=runner or "numpy",
+        signature=signature,
+        sequence=sequence,
+        executor=executor,
+        progress=progress,
+    )
+    return found, kept
 
 
 def _others(rows: Iterator[Any], kept: list[Any], held_back: int) -> Iterator[Any]:

@@ -86,8 +86,8 @@ def test_warnings_stand_beside_json(here: Path, capsys: pytest.CaptureFixture[st
     [
         ("run", "numpy by default"),
         ("calibrate", "numpy by default"),
-        ("quantize", "numpy by default; --tune and --correct-bias measure with litert where it is installed"),
-        ("plan", "numpy by default; --tune measures with litert where it is installed"),
+        ("quantize", "numpy by default; options that measure take litert where it is installed"),
+        ("plan", "numpy by default; options that measure take litert where it is installed"),
         ("prune", "litert where it is installed"),
     ],
 )
