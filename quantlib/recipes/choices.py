@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from .grid import FakeQuant, Rounded
 from .measured import Measured, Range
 from .recurrent_choice import recurrent_unfit, recurrent_unwanted
 from .selectors import Selection
+
+if TYPE_CHECKING:
+    from .filters import Filters
 
 _FLOATS = ("FLOAT32", "FLOAT16")
 #: Fused activations that integer kernels don't have (tflite/kernels/kernel_util.cc).
@@ -52,7 +56,11 @@ class Choice:
 
 
 def choose(
-    graph: Graph, selection: Selection, measured: Measured, refused: Mapping[tuple[int, int], str]
+    graph: Graph,
+    selection: Selection,
+    measured: Measured,
+    filters: Filters,
+    refused: Mapping[tuple[int, int], str],
 ) -> list[Choice]:
     """Choose for every operator of a subgraph, each by itself and then by its neighbours.
 
@@ -61,10 +69,11 @@ def choose(
     graph : Graph
     selection : Selection
     measured : Measured
+    filters : Filters
     refused : mapping of (int, int) to str
         Operators, by subgraph and place, that the target doesn't take as integers, and why.
     """
-    choices = [_choice(graph, o, selection, measured) for o in range(len(graph.operators))]
+    choices = [_choice(graph, o, selection, measured, filters) for o in range(len(graph.operators))]
     for o, choice in enumerate(choices):
         if choice.is_integer and (graph.index, o) in refused:
             choices[o] = Choice("FLOAT32", refused[graph.index, o])
@@ -83,7 +92,7 @@ def results(graph: Graph, o: int) -> list[int]:
     return [] if outputs is None else outputs.tolist()
 
 
-def _choice(graph: Graph, o: int, selection: Selection, measured: Measured) -> Choice:
+def _choice(graph: Graph, o: int, selection: Selection, measured: Measured, filters: Filters) -> Choice:
     name, label = graph.names[o], graph.operator_label(o)
     tensors = [graph.tensor(t) for t in (*operands(graph, o), *results(graph, o)) if t >= 0]
     if not any(t.type in _FLOATS for t in tensors):
@@ -105,7 +114,7 @@ def _choice(graph: Graph, o: int, selection: Selection, measured: Measured) -> C
         kind = "INT16"
     if kind not in known.integer.types:
         return Choice("FLOAT32", known.refused or f"LiteRT has no {kind} kernel of {name}")
-    reason = _unfit(graph, o, known, kind, measured)
+    reason = _unfit(graph, o, known, kind, measured, filters)
     return Choice("FLOAT32", reason) if reason else Choice(kind)
 
 
@@ -116,7 +125,7 @@ def _storage(graph: Graph, o: int) -> Choice:
     return Choice("FLOAT32", f"no grid of integers with 0 on it: {options}")
 
 
-def _unfit(graph: Graph, o: int, known: OperatorRow, kind: str, measured: Measured) -> str:
+def _unfit(graph: Graph, o: int, known: OperatorRow, kind: str, measured: Measured, filters: Filters) -> str:
     """Why an operator with integer kernels can't use them here; empty where it can."""
     if known.integer is not None and known.integer.recurrent is not None:
         whys = (
@@ -131,14 +140,14 @@ def _unfit(graph: Graph, o: int, known: OperatorRow, kind: str, measured: Measur
     if fused:
         return f"integer kernels have no fused {fused}"
     for why in (
-        *_weights_unfit(graph, known, inputs),
+        *_weights_unfit(graph, known, inputs, kind, filters),
         *_values_unfit(graph, o, known, kind, measured),
     ):
         return why
     return _divisor_unfit(graph, o, known, inputs, kind, measured) or _input_unfit(graph, o, known, kind, measured)
 
 
-def _weights_unfit(graph: Graph, known: OperatorRow, inputs: list[int]) -> Iterator[str]:
+def _weights_unfit(graph: Graph, known: OperatorRow, inputs: list[int], kind: str, filters: Filters) -> Iterator[str]:
     for weight in known.weights:
         if not weight.static:
             continue
@@ -150,7 +159,7 @@ def _weights_unfit(graph: Graph, known: OperatorRow, inputs: list[int]) -> Itera
             yield f"its weight is {origin.type} already"
         elif weight.rank is not None and len(graph.tensor(t).shape) != weight.rank:
             yield f"its weight has rank {len(graph.tensor(t).shape)}; {weight.rank} is required"
-        elif not np.isfinite(_extremes(origin)).all():
+        elif not filters.is_finite(graph, known, weight, t, kind):
             yield f"{origin.name or 'its weight'} has values that aren't finite"
     bias = known.bias
     t = inputs[bias] if bias is not None and bias < len(inputs) else -1

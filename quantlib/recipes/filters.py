@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantlib.numerics import Affine, Granularity, PerAxis, PerTensor, element_type
+from quantlib.errors import InvalidValue
+from quantlib.numerics import Affine, Granularity, PerAxis, PerTensor, affine_from_range, element_type
 from quantlib.operators import OperatorRow, Weight
 from quantlib.tflite import Tensor
 
 from .choices import operands
-from .constants import constant_affine
+from .constants import constant_affine, constant_range
 from .graph import Graph
 from .grid import stored_identity, trained_note
 from .selectors import Selection
@@ -33,13 +34,24 @@ BIAS: Mapping[str, tuple[str, float]] = MappingProxyType(
 #: XNNPACK multiplies INT4 weights as the upper halves of bytes, and biases by as much: sums overflow earlier.
 _SHIFTED = 16.0
 
+_Extremes = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
 
 @dataclass
 class Filters:
     """Weights of one model; a constant that several operators share is looked at once."""
 
     selection: Selection
-    _ranges: dict[Any, Affine] = field(default_factory=dict)
+    _affines: dict[Any, Affine] = field(default_factory=dict)
+    _extremes: dict[Any, _Extremes | None] = field(default_factory=dict)
+
+    def is_finite(self, graph: Graph, known: OperatorRow, weight: Weight, t: int, activations: str) -> bool:
+        """Whether all values of a weight are finite, found with the range that its scales come from."""
+        origin, shape = graph.origin(t), graph.tensor(t).shape
+        return (
+            origin is None
+            or self._range(origin, shape, self._granularity(known, weight, shape, activations)) is not None
+        )
 
     def forms(self, graph: Graph, o: int, known: OperatorRow, data: Affine) -> tuple[dict[int, Affine], list[str]]:
         """Parameters of the weight and the bias of an operator, by operand, and what there is to say.
@@ -88,8 +100,8 @@ class Filters:
         if origin is None:
             raise ValueError(f"{tensor} is no constant")  # the choice has looked at it
         kind = "UINT8" if activations == "UINT8" else recipe.weights if recipe.weights in weight.static else "INT8"
-        axis = weight.channel_axis(len(tensor.shape))
-        one = activations == "UINT8" or self.selection.wants_one_scale(known.name) or axis is None
+        granularity = self._granularity(known, weight, tensor.shape, activations)
+        axis, one = weight.channel_axis(len(tensor.shape)), isinstance(granularity, PerTensor)
         note, grid = "", graph.trained.get(t)
         if grid is not None:
             others = () if kind == "UINT8" else tuple(k for k in weight.static if k not in (kind, "UINT8"))
@@ -97,7 +109,6 @@ class Filters:
             if trained is not None:
                 return trained, trained_note(grid, trained, kind, origin, tensor.shape)
             note = f"weight quantized anew from its trained values: {why}"
-        granularity: Granularity = PerTensor() if one or axis is None else PerAxis(axis)
         affine = self._affine(origin, tensor.shape, kind, granularity, activations != "UINT8", recipe.weight_range)
         return affine, note
 
@@ -111,11 +122,38 @@ class Filters:
         choose: str,
     ) -> Affine:
         key = (*stored_identity(origin), shape, kind, granularity, symmetric, choose)
-        if key not in self._ranges:
-            self._ranges[key] = constant_affine(
-                origin, shape, element_type(kind), granularity, symmetric=symmetric, choose=choose
-            )
-        return self._ranges[key]
+        if key not in self._affines:
+            found = self._range(origin, shape, granularity) if choose == "minmax" else None
+            if found is None:  # by another rule; or it isn't finite, which is said there
+                self._affines[key] = constant_affine(
+                    origin, shape, element_type(kind), granularity, symmetric=symmetric, choose=choose
+                )
+            else:
+                self._affines[key] = affine_from_range(
+                    *found, kind, granularity=granularity, symmetric=symmetric, narrow_range=symmetric
+                )
+        return self._affines[key]
+
+    def _granularity(
+        self, known: OperatorRow, weight: Weight, shape: tuple[int, ...], activations: str
+    ) -> PerTensor | PerAxis:
+        """Which elements of a weight share a scale."""
+        axis = weight.channel_axis(len(shape))
+        one = activations == "UINT8" or self.selection.wants_one_scale(known.name) or axis is None
+        return PerTensor() if one or axis is None else PerAxis(axis)
+
+    def _range(self, origin: Tensor, shape: tuple[int, ...], granularity: Granularity) -> _Extremes | None:
+        """Least and greatest values of a constant, which is read once; None where they aren't all finite."""
+        key = (*stored_identity(origin), shape, granularity)
+        if key not in self._extremes:
+            try:
+                kind = element_type("INT8")  # matters to other rules alone
+                found = constant_range(origin, shape, kind, granularity, symmetric=True, choose="minmax")
+            except InvalidValue:
+                self._extremes[key] = None
+            else:
+                self._extremes[key] = found
+        return self._extremes[key]
 
 
 def with_room(affine: Affine, data: Affine, bias: npt.NDArray[np.float32], limit: float) -> tuple[Affine, int]:

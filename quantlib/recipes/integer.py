@@ -120,7 +120,7 @@ class _GraphPlan:
         self.graph, self.selection, self.measured = graph, selection, measured
         self.filters, self.called = filters, called
         self.recipe = selection.recipe
-        self.choices, self.notes = spare_tails(graph, choose(graph, selection, measured, refused), measured)
+        self.choices, self.notes = spare_tails(graph, choose(graph, selection, measured, filters, refused), measured)
         self.groups = Groups(graph, self.choices, measured, self._given(), self._least_step)
 
     def _given(self) -> dict[int, tuple[Affine, str]]:
