@@ -46,9 +46,7 @@ def planned(options: argparse.Namespace, model: Model) -> tuple[Plan, Tuned | Mi
         require_together(options, "--correct-bias", all_of=("data",))
     measures = "--tune" if options.tune else "--at-least" if options.at_least is not None else ""
     if options.tune and options.at_least is not None:
-        raise InvalidValue(
-            "--tune and --at-least: each measures by itself; give one of them, then the other's result"
-        )
+        raise InvalidValue("--tune and --at-least: each measures by itself; give one of them")
     if not recipe.activations:
         what = f"mode {recipe.mode!r}, which looks at no activations"
         odd = ("stats", "tune", "at_least", "jobs") if corrected else ("stats", "data", "tune", "at_least", *_OF_DATA)

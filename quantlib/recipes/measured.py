@@ -30,6 +30,8 @@ _REACHED: Mapping[int, tuple[float, float]] = MappingProxyType({2: (-1.0, 1.0), 
 #: How much greater than the greatest score of the samples one of a new sample may be. A tenth costs 8-bit steps next
 #: to nothing; MobileNet V1, whose scores reach beyond those of 64 samples, gains 1.4 dB by it.
 _SCORES = 1.1
+#: The greatest float32 number.
+_GREATEST = float(np.finfo(np.float32).max)
 
 #: Standard deviations that a range covers where no histogram says better.
 _WIDTH = 8.0
@@ -94,8 +96,8 @@ class Measured:
         """The part of a tensor's range that calibration saw: the whole where it is known from elsewhere."""
         found = self.range_of(graph, tensor, kind)
         state = self._state(graph, tensor)
-        if found is None or state is None or not state.count:
-            return found
+        if found is None or state is None or not state.count or not any(state.range):
+            return found  # a tensor that was always 0 has a range all the same
         return Range(max(found.lo, min(state.range[0], 0.0)), min(found.hi, max(state.range[1], 0.0)), found.source)
 
     def _state(self, graph: Graph, tensor: int) -> MinMaxState | None:
@@ -189,7 +191,7 @@ class Measured:
             return Range(lo, hi, name)
         lo, hi = _possible(graph, tensor, lo, hi)
         # Shares of a sum belong to the greatest values: a class that is cut down to its rival's level is lost.
-        most = state.range[1] * _SCORES
+        most = min(state.range[1] * _SCORES, _GREATEST)
         if hi < most and (ruled := graph.ruled_by_greatest(tensor)):
             return Range(-most if self.symmetric(kind) else lo, most, f"{name}, whole above for {ruled}")
         return Range(lo, hi, name)

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 
 import quantlib as ql
-from quantlib.calibration import Statistics
+from quantlib.calibration import HistogramState, Statistics
 from quantlib.errors import InvalidRecipe, InvalidValue
-from quantlib.recipes import Plan, plan_integer
+from quantlib.recipes import Graph, Plan, plan_integer
+from quantlib.recipes.measured import Measured
 from quantlib.tflite import Model, Table
 from tests.support.network import Network, gaussian
 from tests.support.networks import EXAMPLES, example
@@ -94,6 +95,32 @@ def test_16_bits_have_room_for_what_was_not_seen() -> None:
     statistics = calibrated(model, samples(net, 20), observer="histogram")
     assert sources(ql.plan(model, "int8", statistics)) == {"blend"}
     assert sources(ql.plan(model, "int8", calibrated(model, samples(net)))) == {"minmax"}  # it has no histogram
+
+
+def test_what_was_seen_has_no_room_and_is_never_nothing() -> None:
+    net = Network()
+    x = net.input("x", (1, 8))
+    a = net.fully_connected("a", x, gaussian((8, 8), 1))
+    model = net.done(a, net.fully_connected("zero", x, np.zeros((4, 8), "f4"), np.zeros(4, "f4")))
+    statistics = calibrated(model, samples(net, 20))
+    measured, graph = Measured(model, recipe("int16x8"), statistics), Graph(model, 0)
+    found = {statistics.names[key]: (key[1], state.range) for key, state in statistics.tensors.items()}
+    index, (least, most) = found["a"]
+    seen, room = (f(graph, index, "INT16") for f in (measured.seen, measured.range_of))
+    assert seen is not None
+    assert room is not None
+    assert (seen.lo, seen.hi) == (least, most)
+    assert max(-room.lo, room.hi) == 1.5 * max(-least, most)
+    zero = found["zero"][0]
+    assert measured.seen(graph, zero, "INT16") == measured.range_of(graph, zero, "INT16")
+
+
+def test_scores_near_the_greatest_number_keep_a_scale() -> None:
+    model, statistics = shares()
+    (key,) = (k for k, name in statistics.names.items() if name == "scores")
+    state = HistogramState().observe(np.array([-1, 3.3e38], "f4"))
+    plan = ql.plan(model, "int8", replace(statistics, tensors={**statistics.tensors, key: state}))
+    assert np.isfinite(step(plan, "scores"))
 
 
 @pytest.mark.parametrize(("fused", "reach"), [(0, 15), (1, 15), (2, 1), (3, 6)])
