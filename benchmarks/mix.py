@@ -23,7 +23,6 @@ TASKS: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "mobilenet_v1_0.25_224_float": (22.0, 25.0),
         "mlperf_ic_resnet8_float": (27.0, 32.0),
         "mnv3_portrait_seg_float": (15.0, 20.0),
-        "face_landmark_float": (38.0, 42.0),
     }
 )
 
@@ -69,7 +68,7 @@ def measured(lab: Lab, tasks: Sequence[str]) -> str:
 
 
 def main() -> int:
-    parser = table_parser("mix", __doc__, "four of them")
+    parser = table_parser("mix", __doc__, "three of them")
     options = parser.parse_args()
     lab = opened(parser, options)
     parts = {"conditions": lab.conditions(), "mixes": measured(lab, options.names or list(TASKS))}
