@@ -14,12 +14,12 @@ from quantlib.calibration import Statistics
 from quantlib.errors import InvalidRecipe, InvalidValue
 from quantlib.operators import row
 from quantlib.passes import apply_plan
-from quantlib.recipes import OperatorPlan, Plan, Recipe, by_name, plan_integer
+from quantlib.recipes import OperatorPlan, Plan, Recipe, plan_integer
 from quantlib.targets import Target, load
 from quantlib.tflite import Model
 
 from .compare import compare
-from .tune import divided, quality
+from .tune import divided, quality, recipe_for
 
 #: The mode whose operators can be raised, their type in it, and the one that they are raised to.
 _MODE, _NARROW, _WIDE = "int8", "INT8", "INT16"
@@ -178,12 +178,7 @@ def mix(
     (True, True)
     >>> small = ql.quantize(model, mixed.recipe, mixed.statistics)
     """
-    recipe = by_name(recipe) if isinstance(recipe, str) else recipe
-    if not isinstance(model, Model) or not isinstance(recipe, Recipe):
-        raise InvalidValue(
-            f"model is a {type(model).__name__} and recipe a {type(recipe).__name__}; a Model and a Recipe, or the "
-            "name of one, are required"
-        )
+    recipe = recipe_for(model, recipe)
     if recipe.mode != _MODE:
         raise InvalidRecipe(f"mode {recipe.mode!r} can't be mixed with 16 bits; take a recipe of mode {_MODE!r}")
     if isinstance(at_least, bool) or not isinstance(at_least, (int, float)) or not math.isfinite(at_least):

@@ -157,12 +157,7 @@ def tune(
     >>> tuned.samples, len(tuned.trials)
     (20, 7)
     """
-    recipe = by_name(recipe) if isinstance(recipe, str) else recipe
-    if not isinstance(model, Model) or not isinstance(recipe, Recipe):
-        raise InvalidValue(
-            f"model is a {type(model).__name__} and recipe a {type(recipe).__name__}; a Model and a Recipe, or the "
-            "name of one, are required"
-        )
+    recipe = recipe_for(model, recipe)
     if not recipe.activations:
         raise InvalidRecipe(f"mode {recipe.mode!r} has no ranges of activations to tune; take int8, int16x8 or uint8")
     run: dict[str, Any] = {"signature": signature, "sequence": sequence}
@@ -186,6 +181,17 @@ def tune(
     best = best_of(_candidates(recipe, statistics))
     best_of(best.replace(weight_range=w) for w in WEIGHT_RANGES if w != best.weight_range)
     return Tuned(tuple(tried), statistics, len(kept), used)
+
+
+def recipe_for(model: object, recipe: object) -> Recipe:
+    """A recipe, or that of a name; `InvalidValue` if it, or the model, is something else."""
+    found = by_name(recipe) if isinstance(recipe, str) else recipe
+    if not isinstance(model, Model) or not isinstance(found, Recipe):
+        raise InvalidValue(
+            f"model is a {type(model).__name__} and recipe a {type(found).__name__}; a Model and a Recipe, or the "
+            "name of one, are required"
+        )
+    return found
 
 
 def divided(

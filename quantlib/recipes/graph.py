@@ -146,6 +146,11 @@ class Graph:
         read = {t for _, t in self.data(maker)}
         return self.moved_from(read.pop()) if len(read) == 1 else tensor
 
+    def divides(self, tensor: int) -> bool:
+        """Whether an operator that divides reads or writes a tensor."""
+        near = {use.operator for use in self.uses.get(tensor, ())} | {self.producers.get(tensor, -1)}
+        return any((integer := self.integer(o)) is not None and integer.divides for o in near if o >= 0)
+
     def ruled_by_greatest(self, tensor: int) -> str:
         """The operator that goes by a tensor's greatest values, at once or after these were moved; empty if none."""
         waiting, seen = [tensor], {tensor}

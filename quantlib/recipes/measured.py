@@ -180,7 +180,7 @@ class Measured:
         state = self._state(graph, tensor)
         if state is None or not state.count:
             return None
-        name = str(self.recipe.range or _default_rule(state, kind))
+        name = str(self.recipe.range or _default_rule(graph, tensor, state, kind))
         try:
             lo, hi = self.recipe.chooser_of(name).choose(state, symmetric=self.symmetric(kind), type=kind)
         except InvalidRange:
@@ -240,10 +240,11 @@ def _hull(parts: list[Range | None], source: str) -> Range | None:
     return Range(min(p.lo for p in known), max(p.hi for p in known), source)
 
 
-def _default_rule(state: MinMaxState, kind: str) -> str:
+def _default_rule(graph: Graph, tensor: int, state: MinMaxState, kind: str) -> str:
     """The rule that chooses ranges where the recipe names none."""
     if kind == "INT16":
-        return Headroom.name
+        # DIV takes no small quotient of scales: room for divisor and result would make it float
+        return MinMax.name if graph.divides(tensor) else Headroom.name
     return Blend.name if isinstance(state, HistogramState) else MinMax.name
 
 

@@ -211,7 +211,7 @@ _NEAR, _SMALL = "the divisor comes as near to 0 as", "LiteRT's kernel on x86 get
         ((1, 2, 3, 4), "int8", ""),
         ((-2, -3, -4, -4), "int8", ""),
         ((2, 2, 3, 3.5), "uint8", ""),
-        ((2.5, 2.5, 3, 3), "int16x8", ""),
+        ((2, 2, 3, 3), "int16x8", ""),
         ((-1, -2, -7, -4), "int8", _SMALL),
         ((1, 2, 3, 7.9), "uint8", _SMALL),  # 1 is 16.1 of 127 steps
         ((1, 2, 3, 127), "int16x8", _SMALL),
