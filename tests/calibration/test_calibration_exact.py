@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quantlib.calibration._exact import Sums
@@ -40,6 +40,7 @@ def test_they_are_those_of_fractions(rows):
     assert ((settled.limbs[:, :-1] >> 32) == 0).all()
 
 
+@example([[1.5993903685879703e20, 0.0], [-1.0, 0.0]], 3)  # more bits than two limbs hold: rounded once, not twice
 @examples(100)
 @given(ROWS, st.integers(1, 1 << 40))
 def test_means_are_those_of_fractions(rows, count):
