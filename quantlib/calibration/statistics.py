@@ -66,6 +66,25 @@ class Statistics:
         object.__setattr__(self, "tensors", MappingProxyType(dict(sorted(self.tensors.items()))))
         object.__setattr__(self, "names", MappingProxyType({key: self.names[key] for key in self.tensors}))
 
+    def require_of(self, sha256: str) -> None:
+        """Refuse to be used for another model.
+
+        Parameters
+        ----------
+        sha256 : str
+            `Model.sha256` of the model that they are to be used for.
+
+        Raises
+        ------
+        InvalidValue
+            If they are of another one.
+        """
+        if self.model != sha256:
+            raise InvalidValue(
+                f"the statistics are of a model with SHA-256 {self.model[:12]}..., and this one has "
+                f"{sha256[:12]}...; calibrate this model"
+            )
+
     def __getitem__(self, tensor: str | Key) -> MinMaxState:
         """Return the state of a tensor, by name or by (subgraph, index).
 

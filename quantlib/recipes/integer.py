@@ -18,7 +18,7 @@ from .filters import Filters
 from .fitting import Refusals, changes, fitted, refusals
 from .graph import STORAGE, Graph
 from .groups import Groups
-from .measured import Measured
+from .measured import Measured, of_model
 from .plan import End, Moments, OperatorPlan, Plan
 from .recipe import Recipe
 from .recurrent import Layout
@@ -58,13 +58,14 @@ def plan_integer(model: Model, recipe: Recipe, statistics: Statistics | None, ta
     ends: list[End] = []
     notes = changes(asked, recipe, target)
     notes += [] if recipe.default_ranges is None else [_dummy(recipe)]
-    for g in range(len(model.subgraphs)):
-        graph = Graph(model, g)
-        job, planned, refused = _fitting(graph, selection, measured, filters, g in called, target)
-        operators.extend(planned)
-        ends.extend(job.ends())
-        notes.extend(f"{graph.names[o]} {graph.operator_label(o)}: {why}" for (_, o), why in refused.items())
-    selection.check_all_used()
+    with of_model(statistics, model):
+        for g in range(len(model.subgraphs)):
+            graph = Graph(model, g)
+            job, planned, refused = _fitting(graph, selection, measured, filters, g in called, target)
+            operators.extend(planned)
+            ends.extend(job.ends())
+            notes.extend(f"{graph.names[o]} {graph.operator_label(o)}: {why}" for (_, o), why in refused.items())
+        selection.check_all_used()
     notes.extend(measured.notes.values())
     return Plan(recipe, (), tuple(operators), tuple(ends), tuple(notes))
 

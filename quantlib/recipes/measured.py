@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -59,6 +61,34 @@ class Range:
         return Range(low, high, f"{self.source}, of which {low:.4g}..{high:.4g} is of use")
 
 
+@contextmanager
+def of_model(statistics: Statistics | None, model: Model) -> Iterator[None]:
+    """Refuse statistics of another model, whose file is hashed beside what is done meanwhile.
+
+    Raises
+    ------
+    InvalidValue
+        If they are of another one; rather than what went wrong because of that.
+    """
+    if statistics is None:
+        yield
+        return
+
+    def hashed() -> None:
+        with suppress(Exception):  # what hinders it is raised where it is asked for
+            _ = model.sha256
+
+    hashing = threading.Thread(target=hashed, daemon=True)
+    hashing.start()
+    try:
+        yield
+    except Exception:
+        statistics.require_of(model.sha256)
+        raise
+    hashing.join()
+    statistics.require_of(model.sha256)
+
+
 @dataclass
 class Measured:
     """Ranges of the activations of a model.
@@ -77,13 +107,6 @@ class Measured:
     statistics: Statistics | None
     notes: dict[tuple[int, int], str] = field(default_factory=dict)
     _found: dict[tuple[int, int, str], Range | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.statistics is not None and self.statistics.model != self.model.sha256:
-            raise InvalidValue(
-                f"the statistics are of a model with SHA-256 {self.statistics.model[:12]}..., and this one has "
-                f"{self.model.sha256[:12]}...; calibrate this model"
-            )
 
     def range_of(self, graph: Graph, tensor: int, kind: str) -> Range | None:
         """Range of a tensor that is to have an element type; None where nothing is known of it."""

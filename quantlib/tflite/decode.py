@@ -14,7 +14,7 @@ from quantlib.errors import InvalidModel, UnsupportedSchema
 from .data import Slice
 from .schema import SCALARS, Layout, Slot, layout, union_members
 from .source import Source
-from .table import Table
+from .table import Table, table_of
 
 _U32 = struct.Struct("<I")
 _I32 = struct.Struct("<i")
@@ -104,7 +104,7 @@ class Decoder:
         for slot in slots:
             if slot.kind == "union type":
                 self._check_union(kind, at, slot, values)
-        return Table._trusted(known, values)
+        return table_of(kind, values)
 
     def _fields(self, kind: str, at: int) -> tuple[int, ...]:
         """Offsets of the fields within a table, each checked to lie inside it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -45,25 +46,14 @@ class Table:
     (1.0, 2.0)
     """
 
-    __slots__ = ("_layout", "_values")
-    _layout: Layout
-    _values: dict[str, Any]
+    _layout: ClassVar[Layout]
 
-    def __init__(self, kind: str, **values: Any) -> None:
+    def __new__(cls, kind: str, **values: Any) -> Table:
         try:
-            known = layout(kind)
+            made = _class_of(kind)
         except KeyError:
             raise InvalidValue(f"the TFLite schema has no table {kind!r}") from None
-        object.__setattr__(self, "_layout", known)
-        object.__setattr__(self, "_values", {k: _normal(known, k, v) for k, v in values.items() if v is not None})
-
-    @classmethod
-    def _trusted(cls, known: Layout, values: dict[str, Any]) -> Table:
-        """Make a table from values that are already in normal form (the reader's way)."""
-        self = object.__new__(cls)
-        object.__setattr__(self, "_layout", known)
-        object.__setattr__(self, "_values", values)
-        return self
+        return _holding(made, {k: _normal(made._layout, k, v) for k, v in values.items() if v is not None})
 
     @property
     def kind(self) -> str:
@@ -71,37 +61,34 @@ class Table:
         return self._layout.name
 
     def __getattr__(self, name: str) -> Any:
-        value = self._values.get(name)  # None is never stored
-        if value is not None:
-            return value
-        try:
-            return self._layout.defaults[name]
-        except KeyError:
-            raise AttributeError(f"{self._layout.name} has no field {name!r}") from None
+        raise AttributeError(f"{self._layout.name} has no field {name!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {self.kind} is immutable: use replace({name}=...)")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a {self.kind} is immutable: use replace({name}=None)")
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.kind, self._values)
+        return table_of, (self.kind, self.__dict__)
 
     def replace(self, **changes: Any) -> Table:
         """Return a copy with some fields changed; None removes a field."""
-        known, values = self._layout, self._values.copy()
+        known, values = self._layout, self.__dict__.copy()
         for name, value in changes.items():
             if value is None:
                 values.pop(name, None)
             else:
                 values[name] = _normal(known, name, value)
-        return Table._trusted(known, values)
+        return _holding(type(self), values)
 
     def stored(self) -> Mapping[str, Any]:
         """Fields that are stored, that is not left at their default, by name."""
-        return dict(self._values)
+        return self.__dict__.copy()
 
     def children(self) -> Iterator[Table]:
         """Tables directly below this one."""
-        for value in self._values.values():
+        for value in self.__dict__.values():
             if isinstance(value, Table):
                 yield value
             elif isinstance(value, tuple):
@@ -120,12 +107,29 @@ class Table:
         return hash(self.kind)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{k}={_short(v)}" for k, v in self._values.items())
+        shown = ", ".join(f"{k}={_short(v)}" for k, v in self.__dict__.items())
         return f"{self.kind}({shown})"
 
 
-def _restore(kind: str, values: dict[str, Any]) -> Table:
-    return Table._trusted(layout(kind), values)
+@cache
+def _class_of(kind: str) -> type[Table]:
+    """The class of a type's tables, whose attributes are the defaults of the fields (KeyError where there is none).
+
+    So a field is found as fast as any attribute: in the table where it is stored, else in its class.
+    """
+    known = layout(kind)
+    return type(kind, (Table,), {**known.defaults, "_layout": known, "__module__": __name__})
+
+
+def table_of(kind: str, values: dict[str, Any]) -> Table:
+    """Make a table from values that are already in normal form, none of them None (the reader's way)."""
+    return _holding(_class_of(kind), values)
+
+
+def _holding(made: type[Table], values: dict[str, Any]) -> Table:
+    self: Table = object.__new__(made)
+    object.__setattr__(self, "__dict__", values)
+    return self
 
 
 def _normal(known: Layout, name: str, value: Any) -> Any:

@@ -121,12 +121,21 @@ def test_tables_are_immutable() -> None:
         table.type = 3
     with pytest.raises(ValueError, match="read-only"):
         table.shape[0] = 2
+    with pytest.raises(AttributeError, match="replace"):
+        del table.shape
     shape = np.array([1, 2], np.int32)
     table = Table("Tensor", shape=shape)
     shape[0] = 9
     assert table.shape.tolist() == [1, 2]
     with pytest.raises(AttributeError, match="no field"):
         _ = table.colour
+
+
+def test_no_field_hides_what_every_table_has() -> None:
+    own = {name for name in vars(Table) if not name.startswith("__")}
+    assert {"kind", "replace", "stored", "children"} <= own
+    for kind in table_names():
+        assert own.isdisjoint(layout(kind).index), kind
 
 
 def test_data_in_memory_equals_data_in_a_file() -> None:

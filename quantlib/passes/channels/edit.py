@@ -20,7 +20,7 @@ from ..versions import update_runtime
 from ..weight_sites import outer_layers, weight_sites
 from .choice import NORMS, RANKINGS, chosen, families
 from .cut import Cutter, keeper
-from .means import correct_biases, require_own
+from .means import correct_biases
 from .rules import RULES, WEIGHTY
 from .walk import Layer, Walk, walked
 
@@ -94,7 +94,8 @@ def prune_channels(
     ((72, 36), (96, 48))
     """
     _check(fraction, ranking, norm, multiple)
-    require_own(statistics, model)
+    if statistics is not None:
+        statistics.require_of(model.sha256)
     walks = [walked(Graph(model, g), RULES, WEIGHTY) for g in range(len(model.subgraphs))]
     outer = {} if first_last else outer_layers(weight_sites(model))
     _select(walks, Selected.of(only, skip, only_types, skip_types), outer)

@@ -6,23 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib.calibration import Statistics
-from quantlib.errors import InvalidValue
-from quantlib.tflite import Draft, GraphDraft, Model
+from quantlib.tflite import Draft, GraphDraft
 
 from ..versions import raise_version
 from .choice import real_rows, stored_behind
 from .walk import Consumer, Kept, Walk
 
 _Floats = npt.NDArray[np.float64]
-
-
-def require_own(statistics: Statistics | None, model: Model) -> None:
-    """Refuse statistics of another model."""
-    if statistics is not None and statistics.model != model.sha256:
-        raise InvalidValue(
-            f"the statistics are of a model with SHA-256 {statistics.model[:12]}..., and this one has "
-            f"{model.sha256[:12]}...; calibrate this model"
-        )
 
 
 def correct_biases(draft: Draft, walk: Walk, kept: Kept, statistics: Statistics) -> int:

@@ -108,11 +108,8 @@ class PruneOptions:
             for what, given in (("statistics", statistics), ("a sensitivity", self.sensitivity)):
                 if given is not None:
                     raise InvalidValue(f"{what} says nothing beside refit, which knows more; leave one of them out")
-        if statistics is not None and statistics.model != model.sha256:
-            raise InvalidValue(
-                f"the statistics are of a model with SHA-256 {statistics.model[:12]}..., and this one has "
-                f"{model.sha256[:12]}...; calibrate this model"
-            )
+        if statistics is not None:
+            statistics.require_of(model.sha256)
         return replace(self, refit=refit, statistics=statistics)
 
 
