@@ -1,6 +1,7 @@
 """Quantize with ready ranges and say how long it took: ``python static_one.py WHO MODEL RANGES OUT ROUNDS``.
 
-WHO is ``ours``, or ``peer`` in the environment that has it. Prints JSON: seconds of the first round and of the median
+WHO is ``ours``, ``alike`` (ours, with the ranges and the rounding that the peer has: min-max and nearest), or ``peer``
+in the environment that has it. Prints JSON: seconds of the first round and of the median
 of the others, and processor seconds of that; each from the model's file to the quantized file, without imports and
 without reading the ranges.
 """
@@ -39,9 +40,17 @@ def ours(path: str, ranges: str, out: str) -> Callable[[], object]:
     return lambda: ql.quantize(ql.read(path), "int8", statistics).write(out)
 
 
+def alike(path: str, ranges: str, out: str) -> Callable[[], object]:
+    """Prepare the same with the peer's choices instead of our defaults, which are more work."""
+    import quantlib as ql
+
+    statistics, recipe = ql.calibration.load(ranges), ql.recipes.int8(range="minmax", rounding="nearest")
+    return lambda: ql.quantize(ql.read(path), recipe, statistics).write(out)
+
+
 def main(who: str, path: str, ranges: str, out: str, rounds: int) -> None:
     """Do it so many times and once before."""
-    job = (peer if who == "peer" else ours)(path, ranges, out)
+    job = {"peer": peer, "ours": ours, "alike": alike}[who](path, ranges, out)
     taken = []
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         for _ in range(rounds + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -46,7 +47,7 @@ class Judge:
     def _judged(self, first: dict[str, Array], wanted: Array) -> tuple[End, End]:
         for a, b in self.pairing.outputs:
             shape = first[a.port.name].shape
-            if len(shape) >= 2 and shape[-1] >= 2 and int(np.prod(shape[:-1])) == wanted.size:
+            if len(shape) >= 2 and shape[-1] >= 2 and math.prod(shape[:-1]) == wanted.size:
                 return a, b
         shapes = ", ".join(str(list(first[a.port.name].shape)) for a, _ in self.pairing.outputs)
         raise InvalidValue(

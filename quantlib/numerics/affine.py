@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +52,7 @@ granularity=PerTensor(), narrow_range=False)
     granularity: Granularity = field(default_factory=PerTensor)
     narrow_range: bool = False
     _known: tuple[object, ...] = field(default=(), init=False, repr=False)
+    _hash: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         kind = element_type(self.type)
@@ -75,7 +77,12 @@ granularity=PerTensor(), narrow_range=False)
         return self._key() == other._key() if isinstance(other, Affine) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        if not self._hash:
+            object.__setattr__(self, "_hash", hash(self._key()))
+        return self._hash
+
+    def __reduce__(self) -> tuple[object, ...]:  # another process hashes otherwise
+        return Affine, (self.type, self.scale, self.zero_point, self.granularity, self.narrow_range)
 
     def _key(self) -> tuple[object, ...]:
         if not self._known:
@@ -106,9 +113,8 @@ def _scales(scale: ArrayLike, granularity: Granularity) -> NDArray[np.float32]:
         fits = scale.ndim == 1 and (scale.size == 1 or isinstance(granularity, PerAxis))
     if not fits:
         raise InvalidValue(f"scales of shape {scale.shape} don't fit {granularity}; see parameter_shape")
-    good = (scale >= 0) & (scale < np.inf)
-    if not good.all():
-        index = int(np.argmin(good))
+    index = _outside(scale, 0, float(np.finfo(np.float32).max))
+    if index is not None:
         raise InvalidValue(
             f"scale {scale.reshape(-1)[index]} of channel {index} is no step size; "
             "use a positive finite float32 number"
@@ -124,14 +130,23 @@ def _zero_points(zero_point: ArrayLike, shape: tuple[int, ...], kind: ElementTyp
             f"zero points are {given.dtype}{given.shape}; "
             f"one integer, or integers of the shape of the scales, {shape}, are required"
         )
-    zero_points = np.full(shape, given.astype(np.int64).item()) if given.size == 1 else given.astype(np.int64)
+    zero_points = given.astype(np.int64)
+    if given.shape != shape:
+        zero_points = np.full(shape, zero_points.item())
     low, high = (int(kind.min or 0), int(kind.max or 0)) if kind.bits < 64 else (0, 0)
-    good = (zero_points >= low) & (zero_points <= high)
-    if not good.all():
-        index = int(np.argmin(good))
+    index = _outside(zero_points, low, high)
+    if index is not None:
         raise InvalidValue(
             f"zero point {zero_points.reshape(-1)[index]} of channel {index} is outside {low}..{high}, "
             f"the range for {kind.name}; choose it within"
         )
     zero_points.flags.writeable = False
     return zero_points
+
+
+def _outside(values: NDArray[Any], low: float, high: float) -> int | None:
+    """Index, in flat order, of the first value that isn't within bounds; None where all are."""
+    if values.size == 1:  # most often; an array's methods take ten times as long as the comparison
+        return None if low <= values.item() <= high else 0
+    good = (values >= low) & (values <= high)
+    return None if good.all() else int(np.argmin(good))

@@ -93,13 +93,16 @@ def _asymmetric(
     qmin, qmax = int(kind.min or 0) + narrow, int(kind.max or 0)
     lo, hi = np.minimum(lo, 0.0), np.maximum(hi, 0.0)
     small = hi - lo < _SMALL
-    lo, hi = np.where(small, lo - _SMALL, lo), np.where(small, hi + _SMALL, hi)
+    if small.any():
+        lo, hi = np.where(small, lo - _SMALL, lo), np.where(small, hi + _SMALL, hi)
     with np.errstate(over="ignore"):
         width = hi.astype(np.float32) - lo.astype(np.float32)
-        scale = width / np.float32(qmax - qmin)
-    scale = np.where(np.isfinite(width), scale, ((hi - lo) / (qmax - qmin)).astype(np.float32))
+    scale = width / np.float32(qmax - qmin)
+    finite = np.isfinite(width)
+    if not finite.all():
+        scale = np.where(finite, scale, ((hi - lo) / (qmax - qmin)).astype(np.float32))
     zero_point = round_half_away((qmin - lo / scale.astype(np.float64)).astype(np.float32))
-    return scale, np.clip(zero_point, qmin, qmax).astype(np.int64)
+    return scale, np.minimum(np.maximum(zero_point, qmin), qmax).astype(np.int64)
 
 
 def _symmetric(

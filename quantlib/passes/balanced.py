@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,12 +53,12 @@ class Balanced:
 
     @property
     def _row(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) // max(self.shape[self.axis], 1)
+        return math.prod(self.shape) // max(self.shape[self.axis], 1)
 
     def stored(self) -> Stored:
         """The integers, computed when they are written."""
         kind, row = self.affine.type, self._row
-        nbytes = kind.nbytes(int(np.prod(self.shape, dtype=np.int64)))
+        nbytes = kind.nbytes(math.prod(self.shape))
 
         def produce(start: int, stop: int) -> npt.NDArray[np.uint8]:
             first, last = 0, self.shape[self.axis]
@@ -87,7 +88,7 @@ class Balanced:
         moments : Moments
             Of the operator's input.
         """
-        count = int(np.prod(bias.shape, dtype=np.int64))
+        count = math.prod(bias.shape)
         if moments == self.moments and self._shift is None:
             self._shift = np.full(self.shape[self.axis], np.nan)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Reading:
     @property
     def inputs(self) -> int:
         """How many products an output is the sum of."""
-        return int(np.prod(self.shape, dtype=np.int64)) // max(self.outputs, 1)
+        return math.prod(self.shape) // max(self.outputs, 1)
 
     def rows(self, weights: npt.NDArray[np.float32]) -> _Floats:
         """Weights as a matrix (output channels, inputs)."""

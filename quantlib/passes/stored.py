@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ class Stored:
 
 def stored_float16(origin: Tensor) -> Stored:
     """A constant as float16, rounded to nearest even."""
-    count, elements = int(np.prod(origin.shape, dtype=np.int64)), elements_of(origin)
+    count, elements = math.prod(origin.shape), elements_of(origin)
 
     def produce(start: int, stop: int) -> npt.NDArray[np.uint8]:
         half, _ = to_float16(elements(start // 2, stop // 2))
@@ -57,7 +58,7 @@ def stored_float32(origin: Tensor, affine: Affine | None = None) -> Stored:
         Scales and zero points of its integers; those that it has otherwise.
     """
     affine = affine_of(origin) if affine is None else affine
-    nbytes = 4 * int(np.prod(origin.shape, dtype=np.int64))
+    nbytes = 4 * math.prod(origin.shape)
     dense = origin.table.sparsity is None and element_type(origin.type).bits >= 8
     if dense and origin.dtype is not None and origin.dtype.kind == "f":
         elements = elements_of(origin)
@@ -114,5 +115,5 @@ def stored_integer(origin: Tensor, shape: tuple[int, ...], affine: Affine) -> St
         integers = quantize(values, cut.part(affine, first, last))
         return pack(integers, kind) if kind.bits < 8 else as_bytes(integers)
 
-    nbytes = kind.nbytes(int(np.prod(shape, dtype=np.int64)))
+    nbytes = kind.nbytes(math.prod(shape))
     return Stored(Deferred(nbytes, produce, granule=cut.granule(kind, nbytes)), affine)

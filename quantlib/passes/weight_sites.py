@@ -56,7 +56,7 @@ class WeightSite:
     @property
     def count(self) -> int:
         """Its number of elements."""
-        return int(np.prod(self.tensor.shape, dtype=np.int64))
+        return math.prod(self.tensor.shape)
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -209,5 +209,5 @@ def _by_channel(tensor: Tensor, values: npt.NDArray[Any]) -> Callable[[int, int]
     found = tensor.quantization
     if found is None or values.size == 1 or (values == values[0]).all():
         return lambda start, stop: values[0]
-    inner = int(np.prod(tensor.shape[found.quantized_dimension + 1 :], dtype=np.int64))
+    inner = math.prod(tensor.shape[found.quantized_dimension + 1 :])
     return lambda start, stop: values[np.arange(start, stop) // inner % values.size]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -197,13 +198,13 @@ class Cut:
 
     @classmethod
     def of(cls, shape: tuple[int, ...], granularity: Granularity) -> Cut:
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         if isinstance(granularity, PerBlock):
             last = shape[-1]
             return cls((count // max(last, 1), last), PerBlock(1, granularity.size), last)
         if isinstance(granularity, PerAxis):
             axis = granularity.axis
-            outer, channels = int(np.prod(shape[:axis], dtype=np.int64)), shape[axis]
+            outer, channels = math.prod(shape[:axis]), shape[axis]
             inner = count // max(outer * channels, 1)
             if outer == 1:
                 return cls((channels, inner), PerAxis(0), inner)
@@ -253,8 +254,8 @@ def _range(
 
 def in_threads(task: Callable[[slice], _T], parts: list[slice], nbytes: int) -> list[_T]:
     """Do a task for each part, in threads where there is enough to do (NumPy releases the GIL)."""
-    workers = min(os.cpu_count() or 1, 4)
-    if workers == 1 or len(parts) == 1 or nbytes < 1 << 23:
+    workers = min(os.cpu_count() or 1, 4) if len(parts) > 1 and nbytes >= 1 << 23 else 1
+    if workers == 1:
         return [task(part) for part in parts]
     from concurrent.futures import ThreadPoolExecutor
 

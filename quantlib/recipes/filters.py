@@ -44,6 +44,7 @@ class Filters:
     selection: Selection
     _affines: dict[Any, Affine] = field(default_factory=dict)
     _extremes: dict[Any, _Extremes | None] = field(default_factory=dict)
+    _formed: dict[tuple[int, int, Affine], tuple[dict[int, Affine], list[str]]] = field(default_factory=dict)
 
     def is_finite(self, graph: Graph, known: OperatorRow, weight: Weight, t: int, activations: str) -> bool:
         """Whether all values of a weight are finite, found with the range that its scales come from."""
@@ -64,6 +65,12 @@ class Filters:
         data : Affine
             Those of the activation.
         """
+        key = graph.index, o, data
+        if key not in self._formed:
+            self._formed[key] = self._form(graph, o, known, data)
+        return self._formed[key]
+
+    def _form(self, graph: Graph, o: int, known: OperatorRow, data: Affine) -> tuple[dict[int, Affine], list[str]]:
         weight = next((w for w in known.weights if w.static), None)
         if weight is None:
             return {}, []

@@ -179,6 +179,16 @@ class Graph:
         Where one of these rounds or dequantizes, it is the constant as their reader sees it. None where its values
         depend on the model's input.
         """
+        if index not in self._origins:
+            self._origins[index] = self._origin(index)
+        return self._origins[index]
+
+    @cached_property
+    def _origins(self) -> dict[int, Tensor | None]:
+        """What `origin` has found."""
+        return {}
+
+    def _origin(self, index: int) -> Tensor | None:
         steps: list[Step] = []
         tensor, seen = self.tensor(index), False
         for _ in range(8):

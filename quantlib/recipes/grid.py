@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -303,6 +304,6 @@ def _part(affine: Affine, first: int, count: int, shape: tuple[int, ...]) -> Aff
     if not isinstance(affine.granularity, PerAxis) or affine.scale.size == 1:
         return Affine(affine.type, affine.scale, affine.zero_point, narrow_range=affine.narrow_range)
     axis = affine.granularity.axis
-    inner = int(np.prod(shape[axis + 1 :], dtype=np.int64))
+    inner = math.prod(shape[axis + 1 :])
     channels = np.arange(first, first + count) // inner % shape[axis]
     return Affine(affine.type, affine.scale[channels], affine.zero_point[channels], PerAxis(0), affine.narrow_range)

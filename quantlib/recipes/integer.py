@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -241,7 +242,7 @@ class _GraphPlan:
                 continue
             size = origin.data.nbytes
             before += size
-            count = int(np.prod(self.graph.tensor(t).shape, dtype=np.int64))
+            count = math.prod(self.graph.tensor(t).shape)
             after += forms[k].type.nbytes(count) + 4 * forms[k].scale.size if k in forms else size
         return before, after
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -187,7 +188,7 @@ def _too_small(count: int, least: int) -> str:
 
 
 def _count(tensor: Tensor) -> int:
-    return int(np.prod(tensor.shape, dtype=np.int64))
+    return math.prod(tensor.shape)
 
 
 def _overflow(origin: Tensor) -> str:
@@ -365,7 +366,7 @@ def _combine(graph: Graph, tensor: Tensor, origin: Tensor, recipe: Recipe, forms
     halves = kind in _FLOATS and stays_sparse(tensor, origin)
     size = stored_bytes(origin, kind) if halves else element_type(kind).nbytes(_count(tensor))
     if kind not in _FLOATS:
-        scales = int(np.prod(parameter_shape(granularity, tensor.shape), dtype=np.int64))
+        scales = math.prod(parameter_shape(granularity, tensor.shape))
         size += scales * (2 if isinstance(granularity, PerBlock) else _SCALE_COST)
         symmetric = recipe.symmetric if affine is None else not affine.zero_point.any()
         size += 0 if symmetric else scales * _ZERO_POINT_COST

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .data import Data
-from .schema import SCALARS, layout, union_members
+from .schema import SCALARS, Slot, layout, union_members
 from .table import Table
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ def _form(kind: str, present: tuple[str, ...]) -> tuple[bytes, struct.Struct, in
     entries = [offsets.get(slot.name, 0) for slot in slots[: last + 1]]
     vtable = struct.pack(f"<{len(entries) + 2}H", 4 + 2 * len(entries), at, *entries)
     return vtable, struct.Struct(form), align, offsets
+
+
+@cache
+def _by_name(kind: str) -> tuple[tuple[str, Slot], ...]:
+    """Slots of a type, each with its name."""
+    return tuple((slot.name, slot) for slot in layout(kind).slots)
 
 
 class Encoder:
@@ -124,35 +130,33 @@ class Encoder:
     def _point(self, field: int, target: int) -> None:
         _U32.pack_into(self.out, field, target - field)
 
-    def _fields(self, table: Table) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    def _fields(self, table: Table) -> tuple[dict[str, Any], list[tuple[Slot, Any]]]:
         """Fields to store: inline values (0 for an offset), and what the offsets lead to."""
-        known, values = layout(table.kind), table.stored()
+        values = table.__dict__
         inline: dict[str, Any] = {}
-        below: list[tuple[str, Any]] = []
-        for slot in known.slots:
-            value = values.get(slot.name)
-            if value is None:
+        below: list[tuple[Slot, Any]] = []
+        for name, slot in _by_name(table.kind):
+            if name not in values:
                 continue
+            value = values[name]
             if slot.kind == "scalar":
                 if value != slot.default or (value == 0 and math.copysign(1, value) < 0):
-                    inline[slot.name] = value
+                    inline[name] = value
             elif slot.kind == "union type":
-                inline[slot.name] = value
+                inline[name] = value
             else:
                 if slot.kind == "union":
-                    inline[f"{slot.name}_type"] = union_members(slot.type).index(value.kind) + 1
-                inline[slot.name] = 0
-                below.append((slot.name, value))
+                    inline[f"{name}_type"] = union_members(slot.type).index(value.kind) + 1
+                inline[name] = 0
+                below.append((slot, value))
         return inline, below
 
     def _table(self, table: Table) -> int:
-        known = layout(table.kind)
         inline, below = self._fields(table)
         vtable, form, align, offsets = _form(table.kind, tuple(inline))
         at = self._put(vtable, form, align, [inline[name] for name in offsets])
-        for name, value in below:
-            slot = known.slots[known.index[name]]
-            self._below(at + offsets[name], slot.kind, slot.align, value)
+        for slot, value in below:
+            self._below(at + offsets[slot.name], slot.kind, slot.align, value)
         return at
 
     def _put(self, vtable: bytes, form: struct.Struct, align: int, values: list[Any]) -> int:

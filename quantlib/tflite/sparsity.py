@@ -6,6 +6,7 @@ Format: `SparsityParameters` of the schema; the rules are those of TACO, as in
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def densify(
         raise InvalidValue(f"{where}: sparse order {order} with {len(levels)} levels doesn't fit shape {list(shape)}")
     if any(not 0 <= d < len(shape) for d in blocks):
         raise InvalidValue(f"{where}: block map {blocks} names dimensions that shape {list(shape)} doesn't have")
-    count = int(np.prod(shape, dtype=object)) if shape else 1
+    count = math.prod(shape)
     stored = raw.size // kind.storage.itemsize
     if count > _EXPANSION * max(stored, 1024):
         raise InvalidValue(f"{where}: {stored:,} stored elements can't stand for a tensor of shape {list(shape)}")

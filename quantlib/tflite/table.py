@@ -194,7 +194,8 @@ def _scalars(known: Layout, slot: Slot, value: Any, where: str) -> Any:
         array = np.asarray(given, dtype=slot.type)
     except (OverflowError, ValueError, TypeError) as error:
         raise InvalidValue(f"{where}: {error}; values of {slot.type} are required") from None
-    if isinstance(given, np.ndarray) and given.dtype.kind in "iu" and not np.array_equal(array, given):
+    cast = array is not given and isinstance(given, np.ndarray) and given.dtype.kind in "iu"
+    if cast and not np.array_equal(array, given):
         raise InvalidValue(f"{where}: values of {given.dtype} that don't fit {slot.type}")
     if array.flags.writeable:
         array = array.copy()
