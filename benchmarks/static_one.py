@@ -1,8 +1,8 @@
 """Quantize with ready ranges and say how long it took: ``python static_one.py WHO MODEL RANGES OUT ROUNDS``.
 
-WHO is ``ours``, ``alike`` (ours, with the ranges and the rounding that the peer has: min-max and nearest), or ``peer``
-in the environment that has it. Prints JSON: seconds of the first round and of the median
-of the others, and processor seconds of that; each from the model's file to the quantized file, without imports and
+WHO is ``ours``, ``alike`` (ours, with the ranges and the rounding of the peer: min-max and nearest), or ``peer``
+in the environment that has it. Prints JSON: seconds of the first round and of the median of the others, and processor
+seconds of that; each from the model's file to the quantized file, without imports and
 without reading the ranges.
 """
 

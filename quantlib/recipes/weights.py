@@ -373,12 +373,8 @@ def _combine(graph: Graph, tensor: Tensor, origin: Tensor, recipe: Recipe, forms
     # integers that a kernel computes with are worth it even where a sparse form is smaller
     most = element_type(origin.type).nbytes(_count(tensor)) if action == DIRECT else before
     if kind not in _FLOATS and size >= most:
-        return _keep(
-            graph,
-            tensor,
-            origin,
-            f"{kind} with its scales would take {size:,} bytes, no fewer than {most:,}",
-        )
+        why = f"{kind} with its scales would take {size:,} bytes, no fewer than {most:,}"
+        return _keep(graph, tensor, origin, why)
     notes = [f.reason for f in forms.values() if f.reason and f.action != KEEP]
     if plain:
         notes.append(f"stays float as well: {next(f.reason for f in forms.values() if f.plain)}")

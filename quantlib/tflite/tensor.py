@@ -245,11 +245,11 @@ def values_of(raw: npt.NDArray[np.uint8], kind: ElementType, shape: tuple[int, .
         values.flags.writeable = False
         return shaped(values, shape, where)
     storage = np.dtype(kind.storage)
-    flat = raw[:need]
-    if flat.ctypes.data % storage.alignment:
+    flat = raw[:need].view(storage)
+    if not flat.flags.aligned:
         flat = flat.copy()
         flat.flags.writeable = False
-    return shaped(flat.view(storage), shape, where)
+    return shaped(flat, shape, where)
 
 
 def shaped(flat: npt.NDArray[Any], shape: tuple[int, ...], where: str) -> npt.NDArray[Any]:

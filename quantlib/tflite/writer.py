@@ -60,11 +60,17 @@ def file_pieces(model: Model) -> Iterator[Bytes]:
 
 def to_bytes(model: Model, *, rebuild: bool = False) -> bytes:
     """Return the file's bytes."""
-    layout = plan_layout(model, rebuild=rebuild)
+    return _whole(plan_layout(model, rebuild=rebuild), None).tobytes()
+
+
+def _whole(layout: FileLayout, progress: Callable[[int], object] | None) -> Bytes:
+    """All bytes of a file."""
     out = np.zeros(layout.size, np.uint8)
     for at, data, start, stop in _pieces(layout):
         out[at : at + stop - start] = data.read(start, stop)
-    return out.tobytes()
+        if progress is not None:
+            progress(stop - start)
+    return out
 
 
 def write(
@@ -146,11 +152,17 @@ def _check_target(target: str, folder: str) -> None:
 
 
 def _fill(handle: int, layout: FileLayout, progress: Callable[[int], object] | None) -> None:
-    """Produce and write all pieces, on as many threads as there are cores (NumPy releases the GIL)."""
+    """Produce and write all pieces: a small file at once, others on as many threads as there are cores.
+
+    (NumPy releases the GIL; but threads wait for one another longer than small pieces take.)
+    """
+    lock = threading.Lock()
+    if layout.size < 4 * PIECE:
+        _write_at(handle, _whole(layout, progress), 0, lock)
+        return
     os.truncate(handle, layout.size) if hasattr(os, "truncate") and os.name != "nt" else os.ftruncate(
         handle, layout.size
     )
-    lock = threading.Lock()
 
     def task(piece: tuple[int, Data, int, int]) -> None:
         at, data, start, stop = piece
@@ -158,12 +170,7 @@ def _fill(handle: int, layout: FileLayout, progress: Callable[[int], object] | N
         if progress is not None:
             progress(stop - start)
 
-    workers = min(os.cpu_count() or 1, 4)
-    if workers == 1 or layout.size < 4 * PIECE:
-        for piece in _pieces(layout):
-            task(piece)
-        return
-    _in_threads(task, _pieces(layout), workers)
+    _in_threads(task, _pieces(layout), min(os.cpu_count() or 1, 4))
 
 
 def _in_threads(task: Callable[[_T], object], items: Iterator[_T], workers: int) -> None:
