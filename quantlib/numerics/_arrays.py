@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantlib.errors import InvalidValue
 
+#: The greatest float32 number, and the least normal one.
+GREATEST, LEAST_NORMAL = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_normal)
+
 
 def float_array(x: ArrayLike) -> NDArray[Any]:
     """`x` as an array of float16, float32 or float64; `InvalidValue` if it is of another dtype."""

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantlib.errors import InvalidValue
 
+from ._arrays import GREATEST
 from .granularity import Granularity, PerAxis, PerBlock, PerTensor, require_granularity
 from .types import ElementType, element_type
 
@@ -113,7 +114,7 @@ def _scales(scale: ArrayLike, granularity: Granularity) -> NDArray[np.float32]:
         fits = scale.ndim == 1 and (scale.size == 1 or isinstance(granularity, PerAxis))
     if not fits:
         raise InvalidValue(f"scales of shape {scale.shape} don't fit {granularity}; see parameter_shape")
-    index = _outside(scale, 0, float(np.finfo(np.float32).max))
+    index = _outside(scale, 0, GREATEST)
     if index is not None:
         raise InvalidValue(
             f"scale {scale.reshape(-1)[index]} of channel {index} is no step size; "

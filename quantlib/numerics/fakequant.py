@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantlib.errors import InvalidRange, InvalidValue
 
-from ._arrays import float_array
+from ._arrays import LEAST_NORMAL, float_array
 from ._blocks import walk
 from .granularity import PER_TENSOR, Granularity, as_channels, from_channels, parameter_shape
 from .rounding import round_half_away
@@ -64,7 +64,7 @@ def nudged_range(
     qmin, qmax = np.float32(narrow_range), np.float32(2**bits - 1)
     with np.errstate(over="ignore", invalid="ignore"):
         scale = (high - low) / (qmax - qmin)
-        good = (low <= 0) & (high >= 0) & (scale >= np.finfo(np.float32).smallest_normal) & np.isfinite(scale)
+        good = (low <= 0) & (high >= 0) & (scale >= LEAST_NORMAL) & np.isfinite(scale)
     if not good.all():
         c = int(np.argmin(good))
         raise InvalidRange(

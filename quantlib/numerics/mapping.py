@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantlib.errors import InvalidValue
 
-from ._arrays import float_array, output
+from ._arrays import LEAST_NORMAL, float_array, output
 from ._blocks import BLOCK, walk
 from .affine import Affine, require_affine
 from .granularity import Granularity, as_channels, from_channels, parameter_shape
@@ -178,7 +178,7 @@ def _quantize_narrow(grouped: NDArray[np.float32], affine: Affine, result: NDArr
     the greatest of a piece shows that, and also whether anything saturates; weights don't, as a rule.
     """
     scale, shifted = affine.scale.reshape(-1), bool(affine.zero_point.any())
-    if not np.all(scale >= np.finfo(np.float32).smallest_normal):
+    if not np.all(scale >= LEAST_NORMAL):
         return False
     qmin, qmax = affine.qmin + _ROUNDER_BITS, affine.qmax + _ROUNDER_BITS
     flat, scratch = grouped.reshape(-1), np.empty(min(BLOCK, grouped.size), np.float32)
@@ -210,7 +210,7 @@ def _levels(
     """
     work: type[np.floating[Any]] = np.float64 if affine.type.bits > 16 else np.float32
     scale = affine.scale.reshape(-1)
-    if not np.all(scale >= np.finfo(np.float32).smallest_normal):
+    if not np.all(scale >= LEAST_NORMAL):
         index = int(np.argmin(scale))
         raise InvalidValue(
             f"scale {scale[index]} of channel {index} is not a normal float32 number, so that nothing can be "

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantlib.errors import InvalidRange, InvalidValue
 
+from ._arrays import GREATEST
 from .affine import Affine
 from .granularity import PER_TENSOR, Granularity
 from .rounding import round_half_away
@@ -120,8 +121,7 @@ def _checked(lo: ArrayLike, hi: ArrayLike) -> tuple[NDArray[np.float64], NDArray
     low, high = (np.array(v, np.float64, ndmin=1) for v in (lo, hi))
     if low.shape != high.shape:
         raise InvalidValue(f"lo has shape {low.shape} and hi {high.shape}; give as many of each")
-    greatest = float(np.finfo(np.float32).max)
-    bad = ~((low <= high) & (low >= -greatest) & (high <= greatest))
+    bad = ~((low <= high) & (low >= -GREATEST) & (high <= GREATEST))
     if bad.any():
         c = int(np.argmax(bad))
         raise InvalidRange(

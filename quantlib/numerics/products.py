@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from ._arrays import LEAST_NORMAL
 from .fixedpoint import MultiplierRounding, multiply_by_quantized_multiplier, quantize_multiplier
 
 #: Sums that are compared one by one; beyond, multipliers must be equal.
@@ -15,7 +16,6 @@ _MOST_SUMS = 1 << 22
 _MOST_STEPS = 256
 #: Neighbours of a scale among which one is looked for.
 _NEIGHBOURS = 1 << 14
-_LEAST = float(np.finfo(np.float32).tiny)
 _ROUNDINGS: tuple[MultiplierRounding, ...] = ("double", "upward")
 
 
@@ -44,7 +44,7 @@ def product_scales(x: float, weights: float, output: float) -> tuple[float, floa
     (0.5, 0.25)
     """
     first, second = np.float32(x), np.float32(weights)
-    if min(x, weights, output, float(first * second)) < _LEAST:
+    if min(x, weights, output, float(first * second)) < LEAST_NORMAL:
         return x, weights  # no kernel computes with such scales
     rounded = first * second
     wanted = quantize_multiplier(float(rounded) / output)
