@@ -7,6 +7,7 @@ imports and start-up (of workers too), and the peak resident memory of all proce
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -47,7 +48,10 @@ def main(who: str, path: str, data: str) -> None:
     warnings.simplefilter("ignore")
     cores = os.cpu_count() or 1
     with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as executor:
-        make = peer if who == "peer" else lambda p, s: ours(p, s, *who.split("-"), executor)
+        make: Callable[[str, Samples], Callable[[], object]] = peer
+        if who != "peer":
+            runner, observer = who.split("-")
+            make = functools.partial(ours, runner=runner, observer=observer, executor=executor)
         make(path, samples[: 8 * cores])()
         job = make(path, samples)
         start = time.perf_counter()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -19,7 +19,7 @@ import numpy as np
 
 import quantlib as ql
 from quantlib.evaluation import refit
-from quantlib.passes import deflated_size
+from quantlib.passes import Edited, deflated_size
 from quantlib.tflite import Model
 
 from .pages import decibels, publish, table
@@ -82,7 +82,7 @@ def cases(lab: Lab, task: str) -> list[Case]:
     samples = list(islice(lab.tasks[task].samples("calib"), REFITTED))
     for clusters in CLUSTERS:
         for way, (options, refitted) in WAYS.items():
-            edit = partial(ql.cluster, clusters=clusters, **options)
+            edit: Callable[..., Edited] = partial(ql.cluster, clusters=clusters, **options)
             edited = edit(model, refit=refit(model, samples, edit)) if refitted else edit(model)
             small = _small(lab, task, edited.model)
             most = _span(int(line.figures["most"]) for line in edited.done)

@@ -19,7 +19,7 @@ import numpy as np
 import quantlib as ql
 from quantlib.numerics import dequantize, quantize, sqnr_db
 from quantlib.passes import Edited
-from quantlib.runners import affine_of, make_runner
+from quantlib.runners import affine_of, feed, make_runner
 from quantlib.tflite import Draft, Model
 
 from .pages import decibels, percents, publish, table
@@ -88,7 +88,8 @@ class Side:
         found = []
         for sample in samples:
             given = [_stored(x.reshape(s), a) for x, s, a in zip(sample, self.shapes, self.inputs, strict=True)]
-            found.append([_real(y, a) for y, a in zip(self.runner.run(given).values(), self.outputs, strict=True)])
+            made = self.runner.run(feed(self.runner.interface, given)).values()
+            found.append([_real(y, a) for y, a in zip(made, self.outputs, strict=True)])
         return found
 
     def allowed(self, answers: Answers) -> float:
@@ -143,8 +144,9 @@ def requantized(model: Model) -> Model | None:
     recipe = ql.recipes.by_name(mode).replace(rounding="nearest")
     side = Side(model, key=keys(model)[0])
     for field, ends in (("input_type", side.inputs), ("output_type", side.outputs)):
-        if ends and all(a is not None for a in ends):
-            recipe = recipe.replace(**{field: ends[0].type.name})
+        kinds = [a.type.name for a in ends if a is not None]
+        if kinds and len(kinds) == len(ends):
+            recipe = recipe.replace(**{field: kinds[0]})
     return ql.quantize(ql.dequantize(model, keep_ranges=True).model, recipe)
 
 

@@ -83,11 +83,12 @@ def cases(lab: Lab, task: str) -> Iterator[Case]:
     model = lab.model(task)
     for share in SPARSITIES:
         for way, given in WAYS.items():
-            options = dict(given)
+            options: dict[str, Any] = dict(given)
             if ":" in way and share != SPARSITIES[0]:
                 continue
             wanted = {k: options.pop(k) for k in ("sensitivity", "refit", "statistics") if k in options}
-            edit = functools.partial(ql.prune, **({} if ":" in way else {"sparsity": share}), **options)
+            options |= {} if ":" in way else {"sparsity": share}
+            edit: Callable[..., Edited] = functools.partial(ql.prune, **options)
             found = {what: _measured(lab, task, what, edit) for what in wanted}
             dense = edit(model, **found)
             yield Case(task, way, share, dense, edit(model, **found, encode=True))

@@ -104,7 +104,7 @@ def _sqnr(outcome: Outcome) -> str:
     return "no difference" if outcome.sqnr > IDENTICAL else decibels(outcome.sqnr)
 
 
-HEADS = ("task", "removed", "channels", "dead filters left", "multiply-accumulates", "parameters")
+HEADS: tuple[str, ...] = ("task", "removed", "channels", "dead filters left", "multiply-accumulates", "parameters")
 HEADS += ("median ms", "least ms", "bytes", "deflated", "figure %", "SQNR dB")
 
 

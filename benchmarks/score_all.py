@@ -35,8 +35,8 @@ class Remembered:
 def main(tools: str, name: str, limit: int, candidates: list[str]) -> None:
     """Score them."""
     sys.path.insert(0, tools)
-    import score  # type: ignore[import-not-found]  # it stands outside the repository
-    import tasks  # type: ignore[import-not-found]  # as above
+    import score  # it stands outside the repository
+    import tasks  # as above
 
     task, runner = tasks.TASKS[name], score.Runner
     task.samples = functools.cache(task.samples)

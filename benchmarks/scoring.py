@@ -115,7 +115,7 @@ class Lab:
         if not SCORER.is_file():
             raise ql.errors.NotFound(f"{SHARED}: no tools/score.py there; set QUANTLIB_SHARED to the shared folder")
         sys.path.insert(0, str(SHARED / "tools"))
-        from tasks import TASKS  # type: ignore[import-not-found]  # it stands outside the repository
+        from tasks import TASKS  # it stands outside the repository
 
         self.tasks: Mapping[str, Any] = TASKS
         self.kept, self.limit = kept, limit

@@ -210,7 +210,7 @@ def _toml(value: object) -> str:
 def _attributes(doc: str) -> dict[str, tuple[str, str]]:
     """Type and meaning of each attribute in a numpydoc docstring."""
     body = doc.split("Attributes\n----------\n")[1].split("\n\n")[0]
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for entry in re.split(r"\n(?=\S)", body):
         head, _, text = entry.partition("\n")
         names, _, kind = head.partition(" : ")
