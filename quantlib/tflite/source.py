@@ -88,16 +88,23 @@ class Source:
         InvalidModel
             If the file has become shorter.
         """
-        if self._file is None or self.size <= _SMALL:
+        if self._file is None:
+            return self.bytes(start, stop)
+        if self.size <= _SMALL:
+            if os.fstat(self._file).st_size < stop:  # beyond the file's end, a map's pages end the process
+                raise self._shorter()
             return self.bytes(start, stop)
         loaded = np.empty(stop - start, np.uint8)
         done = 0
         while done < loaded.size:
             count = os.preadv(self._file, [loaded[done:].data], start + done)
             if not count:
-                raise InvalidModel(f"{self.path}: the file became shorter while it was read; read it again")
+                raise self._shorter()
             done += count
         return loaded
+
+    def _shorter(self) -> InvalidModel:
+        return InvalidModel(f"{self.path}: the file became shorter while it was read; read it again")
 
     def is_file(self, path: str) -> bool:
         """Whether ``path`` names the very file that is mapped here."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -331,3 +335,17 @@ def test_affine_is_a_value():
     assert (a.qmin, a.qmax) == (-127, 127)
     np.testing.assert_array_equal(Affine("INT8", [1.0, 2.0], 7, PerAxis(0)).zero_point, [7, 7])
     assert dequantize(np.array([5], np.int8), Affine("INT8", 0.0)) == [0]
+
+
+def test_parameters_are_found_in_another_process() -> None:
+    """Hashes of text differ from process to process, so none may travel along."""
+    affine = Affine("INT8", [0.5, 0.25], [0, 1], PerAxis(0))
+    known = {affine}
+    code = (
+        "import pickle, sys; from quantlib.numerics import Affine, PerAxis; "
+        "found = pickle.loads(sys.stdin.buffer.read()); "
+        "sys.exit(Affine('INT8', [0.5, 0.25], [0, 1], PerAxis(0)) not in found)"
+    )
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        assert not subprocess.run([sys.executable, "-c", code], input=pickle.dumps(known), env=environment).returncode

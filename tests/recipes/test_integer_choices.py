@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import quantlib as ql
-from quantlib.errors import InvalidRecipe, InvalidValue
+from quantlib.errors import InvalidModel, InvalidRecipe, InvalidValue
 from quantlib.recipes import plan_integer
 from quantlib.tflite import Model, Table
 from tests.support import models
@@ -186,6 +186,21 @@ def test_statistics_of_another_model_are_refused() -> None:
     other, y = dense()
     with pytest.raises(InvalidValue, match=r"the statistics are of a model with SHA-256.*calibrate this model"):
         ql.plan(other.done(y), "int8", calibrated(model, samples(net)))
+    # that is what is wrong, whatever planning stumbled over because of it
+    with pytest.raises(InvalidValue, match="the statistics are of a model with SHA-256"):
+        ql.plan(other.done(y), recipe(int16=("nowhere",)), calibrated(model, samples(net)))
+
+
+def test_what_hinders_hashing_is_raised_where_planning_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, model = two_steps()
+    statistics = calibrated(model, samples(net))
+
+    def broken(self: Model) -> str:
+        raise InvalidModel("the file became shorter")
+
+    monkeypatch.setattr(Model, "sha256", property(broken))
+    with pytest.raises(InvalidModel, match="became shorter"):
+        ql.plan(model, "int8", statistics)
 
 
 # ---- division ----------------------------------------------------------------------------------------------

@@ -10,10 +10,14 @@ import pytest
 
 import quantlib as ql
 from quantlib.errors import InvalidModel
+from quantlib.tflite import source
 
 
 @pytest.mark.skipif(not hasattr(os, "preadv"), reason="this system reads through the map alone")
-def test_a_file_that_shrinks_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_a_file_that_shrinks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, small: bool) -> None:
+    if not small:
+        monkeypatch.setattr(source, "_SMALL", 0)
     path = tmp_path / "m.tflite"
     shutil.copyfile(ql.demo.MODEL, path)
     data = ql.read(path).tensor("conv2/kernel").data

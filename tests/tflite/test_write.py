@@ -321,6 +321,9 @@ def test_progress_counts_all_bytes_of_the_data(folder: Path) -> None:
     size = model.write(folder / "m.tflite", progress=seen.append)
     assert 12_000_000 < sum(seen) <= size
     assert len(seen) > 4
+    seen.clear()
+    size = dense().write(folder / "small.tflite", progress=seen.append)
+    assert size - 64 < sum(seen) <= size  # all but what lies between the pieces
 
 
 def test_deferred_data_that_is_read_is_computed_once(folder: Path) -> None:
