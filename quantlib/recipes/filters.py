@@ -7,7 +7,7 @@ AdjustWeightsForBiasScale; .../quantization_lib/quantization_driver.cc, kBiasMax
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +35,8 @@ BIAS: Mapping[str, tuple[str, float]] = MappingProxyType(
 _SHIFTED = 16.0
 
 _Extremes = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+Formed = tuple[Mapping[int, Affine], Sequence[str]]
+"""Parameters of the weight and the bias of an operator, by operand, and what there is to say of them."""
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Filters:
     selection: Selection
     _affines: dict[Any, Affine] = field(default_factory=dict)
     _extremes: dict[Any, _Extremes | None] = field(default_factory=dict)
-    _formed: dict[tuple[int, int, Affine], tuple[dict[int, Affine], list[str]]] = field(default_factory=dict)
+    _formed: dict[tuple[int, int, Affine], Formed] = field(default_factory=dict)
 
     def is_finite(self, graph: Graph, known: OperatorRow, weight: Weight, t: int, activations: str) -> bool:
         """Whether all values of a weight are finite, found with the range that its scales come from."""
@@ -54,7 +56,7 @@ class Filters:
             or self._range(origin, shape, self._granularity(known, weight, shape, activations)) is not None
         )
 
-    def forms(self, graph: Graph, o: int, known: OperatorRow, data: Affine) -> tuple[dict[int, Affine], list[str]]:
+    def forms(self, graph: Graph, o: int, known: OperatorRow, data: Affine) -> Formed:
         """Parameters of the weight and the bias of an operator, by operand, and what there is to say.
 
         Parameters
@@ -70,7 +72,7 @@ class Filters:
             self._formed[key] = self._form(graph, o, known, data)
         return self._formed[key]
 
-    def _form(self, graph: Graph, o: int, known: OperatorRow, data: Affine) -> tuple[dict[int, Affine], list[str]]:
+    def _form(self, graph: Graph, o: int, known: OperatorRow, data: Affine) -> Formed:
         weight = next((w for w in known.weights if w.static), None)
         if weight is None:
             return {}, []

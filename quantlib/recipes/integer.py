@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -199,7 +199,7 @@ class _GraphPlan:
 
     def _constants(
         self, o: int, known: OperatorRow, data: Affine, outputs: dict[int, Affine]
-    ) -> tuple[dict[int, Affine], tuple[Affine | None, ...], list[str]]:
+    ) -> tuple[Mapping[int, Affine], tuple[Affine | None, ...], Sequence[str]]:
         """Parameters of what an operator has beside activations, of its intermediates, and what there is to say."""
         recurrent = None if known.integer is None else known.integer.recurrent
         if recurrent is None:

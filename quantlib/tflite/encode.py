@@ -62,12 +62,6 @@ def _form(kind: str, present: tuple[str, ...]) -> tuple[bytes, struct.Struct, in
     return vtable, struct.Struct(form), align, offsets
 
 
-@cache
-def _by_name(kind: str) -> tuple[tuple[str, Slot], ...]:
-    """Slots of a type, each with its name."""
-    return tuple((slot.name, slot) for slot in layout(kind).slots)
-
-
 class Encoder:
     """Builds the FlatBuffer skeleton of a model.
 
@@ -135,7 +129,8 @@ class Encoder:
         values = table.__dict__
         inline: dict[str, Any] = {}
         below: list[tuple[Slot, Any]] = []
-        for name, slot in _by_name(table.kind):
+        for slot in layout(table.kind).slots:
+            name = slot.name
             if name not in values:
                 continue
             value = values[name]
