@@ -213,7 +213,8 @@ class _Job:
         """What is left of each weight, in steps."""
         inverse, points = (a if len(a) == 1 else a[part] for a in (self.inverse, self.points))
         left: _Floats = w * inverse
-        left += points
+        if points.any():
+            left += points
         left -= q
         # What lies on the grid, as pruned and clustered weights do, stays there: the rest is what float32 rounds off.
         left *= np.abs(left) > self.reach
@@ -297,8 +298,8 @@ def _flip_below(
     moves = _Moves(found, row, towards * way[row], size, cost)
     integers, errors = q.reshape(-1), left.reshape(-1)
     end = np.where(moves.towards > 0, affine.qmax, affine.qmin)
-    moves = moves.some(np.flatnonzero((size > 0) & (integers[found] != end) & moves.help(rest)))
-    moves = moves.some(_by_price(moves.row, moves.cost, len(q)))
+    useful = np.flatnonzero((size > 0) & (integers[found] != end) & moves.help(rest))
+    moves = moves.some(useful[_by_price(row[useful], cost[useful], len(q))])
     while moves.row.size:
         go = _leading(moves, rest)
         now = moves.some(go)
@@ -358,5 +359,7 @@ def _leading(moves: _Moves, rest: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _taken(a: _Floats, row: NDArray[np.intp], at: NDArray[np.intp]) -> _Floats:
     """Elements of what is (1 or rows, 1 or length)."""
-    taken: _Floats = a[row if len(a) > 1 else np.zeros_like(row), at if a.shape[1] > 1 else 0]
+    if a.shape[1] == 1:
+        return np.take(a[:, 0], row if len(a) > 1 else np.zeros_like(row))
+    taken: _Floats = np.take(a[0], at) if len(a) == 1 else a[row, at]
     return taken
