@@ -341,6 +341,7 @@ def _check_bound(bound: int, what: str) -> None:
 
 def _ordinal(x: _Array) -> _Array:
     """Place of floats among all numbers of their dtype, from 0 for both zeros."""
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)
     bits = _wide(np.ascontiguousarray(x).view(f"i{x.dtype.itemsize}").reshape(x.shape))
     least = -(1 << (8 * x.dtype.itemsize - 1))
     return np.asarray(np.where(bits < 0, least - bits, bits))

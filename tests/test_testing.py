@@ -201,3 +201,10 @@ def test_depths_of_operands_go_together(shape, weights, axis, fits):
         return
     with pytest.raises(InvalidValue, match="must be a multiple of that of the other"):
         random_operands(rng, shape, weights, axis=axis)
+
+
+def test_ulp_of_another_byte_order() -> None:
+    one = np.array([1.0], ">f4")
+    assert_within_ulp(one, np.nextafter(one, np.float32(2)).astype(">f4"), 1)
+    with pytest.raises(AssertionError, match="1 of 1 elements"):
+        assert_within_ulp(one, np.array([4.0], ">f4"), 1)

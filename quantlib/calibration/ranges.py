@@ -233,7 +233,7 @@ class Blend:
         """Choose the range; see `RangeChooser.choose`."""
         ends = [rule.choose(state, symmetric=symmetric, type=type) for rule in (MSE(), Percentile())]
         (lo, hi), (low, high) = ends
-        return -_between(-lo, -low), _between(hi, high)
+        return 0.0 - _between(-lo, -low), _between(hi, high)
 
 
 #: How much wider `Headroom` is: of 1.25, 1.5, 2 and 4, what most networks do best with.
@@ -265,7 +265,10 @@ class Headroom:
 
 
 def _between(wide: float, narrow: float) -> float:
-    return wide ** (1 - _NARROW) * narrow**_NARROW if wide and narrow else 0.0
+    if not (wide and narrow):
+        return 0.0
+    found = float(wide ** (1 - _NARROW) * narrow**_NARROW)
+    return min(max(found, min(wide, narrow)), max(wide, narrow))  # powers round
 
 
 RANGES: Mapping[str, type[MinMax] | type[Percentile] | type[Entropy] | type[MSE] | type[Blend] | type[Headroom]] = (

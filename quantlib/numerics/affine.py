@@ -131,16 +131,16 @@ def _zero_points(zero_point: ArrayLike, shape: tuple[int, ...], kind: ElementTyp
             f"zero points are {given.dtype}{given.shape}; "
             f"one integer, or integers of the shape of the scales, {shape}, are required"
         )
+    low, high = (int(kind.min or 0), int(kind.max or 0)) if kind.bits < 64 else (0, 0)
+    index = _outside(given, low, high)
+    if index is not None:
+        raise InvalidValue(
+            f"zero point {given.reshape(-1)[index]} of channel {index} is outside {low}..{high}, "
+            f"the range for {kind.name}; choose it within"
+        )
     zero_points = given.astype(np.int64)
     if given.shape != shape:
         zero_points = np.full(shape, zero_points.item())
-    low, high = (int(kind.min or 0), int(kind.max or 0)) if kind.bits < 64 else (0, 0)
-    index = _outside(zero_points, low, high)
-    if index is not None:
-        raise InvalidValue(
-            f"zero point {zero_points.reshape(-1)[index]} of channel {index} is outside {low}..{high}, "
-            f"the range for {kind.name}; choose it within"
-        )
     zero_points.flags.writeable = False
     return zero_points
 

@@ -86,7 +86,9 @@ def quantize_balanced(w: _Floats, affine: Affine, *, mean: ArrayLike, variance: 
         raise InvalidValue(
             f"granularity is {affine.granularity}; one scale, or one for each row of axis 0, is required"
         )
-    w = np.asarray(w, np.float32)
+    w = np.asarray(w, np.float32, order="C")
+    if not w.ndim:
+        raise InvalidValue("weights have shape (); output channels first, (C, ...), is required")
     m, v = _moments(mean, variance, w.shape)
     q = quantize(w, affine)
     if not q.size:

@@ -7,6 +7,7 @@ import operator
 from dataclasses import dataclass
 from typing import Any, SupportsIndex, Union
 
+import numpy as np
 from numpy.typing import NDArray
 
 from quantlib.errors import InvalidValue
@@ -157,7 +158,8 @@ def as_channels(x: NDArray[Any], granularity: Granularity) -> NDArray[Any]:
     if isinstance(granularity, PerAxis):
         return x.reshape(outer, count, inner)
     blocks = x.reshape(outer, x.shape[axis] // granularity.size, granularity.size, inner)
-    grouped: NDArray[Any] = blocks.swapaxes(2, 3).reshape(1, count, granularity.size)
+    moved = blocks if inner == 1 else np.ascontiguousarray(blocks.swapaxes(2, 3))
+    grouped: NDArray[Any] = moved.reshape(1, count, granularity.size)
     return grouped
 
 

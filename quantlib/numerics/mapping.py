@@ -86,8 +86,8 @@ def quantize(
 def dequantize(q: ArrayLike, affine: Affine, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Dequantize: ``real = scale * (q - zero_point)``.
 
-    The product is rounded to float32 once, and is infinite beyond it. 32 and 64-bit differences are formed in
-    float64, hence exact below 2**53.
+    The product is rounded to float32 once, and is infinite beyond it. That of 32 and 64-bit integers is formed in
+    float64 first, as LiteRT does: differences are exact below 2**53, and a product within half a float64 step.
 
     Parameters
     ----------

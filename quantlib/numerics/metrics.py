@@ -155,7 +155,7 @@ def max_error_in_steps(a: ArrayLike, b: ArrayLike, scale: ArrayLike) -> float:
     for (x, y), cut in zip(_pairs(a, b), cuts(math.prod(shape)), strict=True):
         x -= y
         np.abs(x, out=x)
-        x /= spread.reshape(-1)[cut] if steps.ndim else steps
+        x /= spread.flat[cut] if steps.ndim else steps  # as a whole it would be as large as the arrays
         worst = float(np.maximum(worst, x.max()))
     return worst
 

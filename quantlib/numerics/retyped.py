@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
 
+from ._arrays import GREATEST, LEAST_NORMAL
 from .affine import Affine, require_affine
 from .granularity import PerTensor
 from .types import ElementType, element_type
@@ -39,7 +40,7 @@ def retyped(affine: Affine, type: str | ElementType) -> Affine:
     ------
     InvalidValue
         If a type is another, there are several scales, the zero point of INT16 isn't 0, or the scale would be
-        beyond float32.
+        beyond the normal float32 numbers.
 
     Examples
     --------
@@ -73,7 +74,8 @@ def retyped(affine: Affine, type: str | ElementType) -> Affine:
 def _times(scale: npt.NDArray[np.float32], power: float) -> npt.NDArray[np.float32]:
     """A scale times a power of two."""
     found = scale.astype(np.float64) * power
-    limits = np.finfo(np.float32)
-    if not (found >= limits.smallest_subnormal).all() or not (found <= limits.max).all():
-        raise InvalidValue(f"scale {scale[0]:g} times {power:g} is beyond float32; a scale of usual size is required")
+    if not ((found >= LEAST_NORMAL) & (found <= GREATEST)).all():
+        raise InvalidValue(
+            f"scale {scale[0]:g} times {power:g} is beyond the normal float32 numbers; a usual one is required"
+        )
     return found.astype(np.float32)

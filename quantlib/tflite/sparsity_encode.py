@@ -85,7 +85,7 @@ def sparsify(dense: npt.NDArray[Any], layout: SparseLayout) -> tuple[npt.NDArray
 
     Returns
     -------
-    values : ndarray of the same dtype, shape (stored,)
+    values : ndarray of the same dtype in native byte order, shape (stored,)
         What is stored, in order of traversal. A zero that is stored beside others of its block keeps its sign, one
         that isn't comes back as +0.
     sparsity : Table
@@ -103,6 +103,7 @@ def sparsify(dense: npt.NDArray[Any], layout: SparseLayout) -> tuple[npt.NDArray
     >>> print(values, table.dim_metadata[1].array_segments.values, table.dim_metadata[1].array_indices.values)
     [5 7] [0 1 2] [1 3]
     """
+    dense = dense.astype(dense.dtype.newbyteorder("="), copy=False)
     data, table = sparsify_data(Inline(dense), dense.dtype, dense.shape, layout)
     return data.numpy().view(dense.dtype), table
 

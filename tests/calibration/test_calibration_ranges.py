@@ -106,6 +106,8 @@ def test_blend_lies_between_its_two(x, symmetric):
     for blend, mse, percentile in ((-lo, -a, -c), (hi, b, d)):
         parts = [0.3 * math.log(mse), 0.7 * math.log(percentile)] if mse and percentile else [-math.inf]
         assert blend == pytest.approx(math.exp(math.fsum(parts)), rel=1e-12)
+        assert not (mse and percentile) or min(mse, percentile) <= blend <= max(mse, percentile)
+    assert math.copysign(1, lo) == (-1 if lo else 1)
 
 
 @examples(80)

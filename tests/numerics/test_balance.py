@@ -365,3 +365,19 @@ def test_what_lies_on_the_grid_stays(data, shapes, share):
     w = np.where(on_grid, np.where(rng.random(w.shape) < 0.5, 0, real), w).astype(np.float32)
     found = quantize_balanced(w, affine, mean=mean, variance=variance * 1e-9)
     np.testing.assert_array_equal(found[on_grid], quantize(w, affine)[on_grid])
+
+
+def test_layout_in_memory_makes_no_difference() -> None:
+    rng, affine = np.random.default_rng(281), Affine("INT8", 1.0)
+    for width in (80, 500):
+        w = (rng.normal(size=(2, width)) * 20).astype(np.float32)
+        mean, variance = rng.lognormal(0, 2, size=width), 10.0 ** rng.uniform(-4, 1) * rng.random(width)
+        expected = quantize_balanced(w, affine, mean=mean, variance=variance)
+        for other in (np.asfortranarray(w), np.repeat(w, 2, 0)[::2], w.astype(">f4")):
+            assert np.array_equal(quantize_balanced(other, affine, mean=mean, variance=variance), expected)
+        assert np.abs(expected - quantize(w, affine)).max() <= 1
+
+
+def test_a_number_has_no_channels() -> None:
+    with pytest.raises(InvalidValue, match=r"shape \(\)"):
+        quantize_balanced(np.float32(1.2), Affine("INT8", 1.0), mean=1.0, variance=1.0)

@@ -349,3 +349,39 @@ def test_parameters_are_found_in_another_process() -> None:
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         assert not subprocess.run([sys.executable, "-c", code], input=pickle.dumps(known), env=environment).returncode
+
+
+@pytest.mark.parametrize(
+    ("shape", "granularity"),
+    [
+        ((4, 2), PerBlock(0, 4)),
+        ((4, 2), PerBlock(0, 2)),
+        ((1, 4, 2), PerBlock(1, 4)),
+        ((8, 3, 3, 16), PerBlock(0, 8)),
+        ((8, 3, 3, 16), PerBlock(3, 4)),
+        ((2, 4, 3), PerBlock(1, 2)),
+        ((4, 1), PerBlock(0, 2)),
+    ],
+)
+def test_blocks_along_any_axis(shape: tuple[int, ...], granularity: PerBlock) -> None:
+    rng = np.random.default_rng(0)
+    scale = rng.uniform(0.5, 2, parameter_shape(granularity, shape)).astype(np.float32)
+    affine = Affine("INT8", scale, np.arange(scale.size).reshape(scale.shape) % 7, granularity)
+    x = rng.uniform(-99, 99, shape).astype(np.float32)
+    per, points = (np.repeat(a, granularity.size, granularity.axis) for a in (scale, affine.zero_point))
+    expected = np.clip(np.rint(x * (np.float32(1) / per)) + points, -128, 127)
+    for order in "CF":
+        given, out = np.asarray(x, order=order), np.full(shape, 99, np.int8, order=order)
+        assert np.array_equal(quantize(given, affine), expected)
+        assert quantize(given, affine, out=out) is out
+        assert np.array_equal(out, expected)
+        real = np.full(shape, np.nan, np.float32, order=order)
+        dequantize(out, affine, out=real)
+        assert np.array_equal(real, ((expected - points) * per).astype(np.float32))
+
+
+def test_unsigned_zero_points_do_not_wrap() -> None:
+    for points in (2**64 - 5, np.array([3, 2**64 - 5], np.uint64)):
+        with pytest.raises(InvalidValue, match="zero point 18446744073709551611"):
+            Affine("INT8", np.ones(np.size(points), np.float32), points, PerAxis(0))
+    assert Affine("INT8", 0.5, np.uint64(3)).zero_point.tolist() == [3]

@@ -97,3 +97,11 @@ def test_what_is_refused(metric):
 def test_steps_that_are_none(scale, message):
     with pytest.raises(InvalidValue, match=message):
         max_error_in_steps([1.0, 2.0], [1.0, 2.0], scale)
+
+
+def test_steps_of_every_channel_are_found_piece_by_piece():
+    a = np.random.default_rng(0).standard_normal((300, 700))
+    b, scale = a.copy(), np.linspace(0.5, 2, 300)[:, None]
+    b[250, 699] += 3.0
+    assert max_error_in_steps(a, b, scale) == pytest.approx(3.0 / scale[250, 0], rel=1e-12)
+    assert max_error_in_steps(a, b, np.broadcast_to(scale, a.shape)) == max_error_in_steps(a, b, scale)

@@ -90,3 +90,8 @@ def test_other_scales_are_taken_where_they_must_be() -> None:
     plain = [float(np.float32(0.0235 + k * 1e-5)) for k in range(60)]
     changed = [a != float(x) for (a, _), x in zip(found, (np.float32(p) for p in plain), strict=True)]
     assert sum(changed) > 0
+
+
+def test_scales_that_would_not_be_exact_are_refused() -> None:
+    with pytest.raises(InvalidValue, match="beyond the normal float32 numbers"):
+        retyped(Affine("INT8", np.float32(1.2345678e-38)), "INT16")

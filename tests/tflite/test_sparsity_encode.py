@@ -147,3 +147,10 @@ def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch, layout: Spar
     step = 3 * data.granule
     parts = [data.read(a, min(a + step, data.nbytes)) for a in range(0, data.nbytes, step)]
     assert np.concatenate(parts).tobytes() == wanted.tobytes()
+
+
+def test_byte_order_makes_no_difference() -> None:
+    dense = np.array([[0, 5, 0, 0], [0, 0, 256, 7]], ">i4")
+    values, table = sparsify(dense, SparseLayout(1))
+    assert values.tolist() == [5, 256, 7]
+    assert table == sparsify(dense.astype(np.int32), SparseLayout(1))[1]
