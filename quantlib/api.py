@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from quantlib.calibration import Statistics
+from quantlib.calibration import Statistics, require_own
 from quantlib.errors import InvalidValue
 from quantlib.passes import apply_plan
 from quantlib.recipes import Plan, Recipe, by_name, plan_integer, plan_weights
 from quantlib.recipes import check as check  # a verb, too
 from quantlib.targets import Target
 from quantlib.targets import load as load_target
-from quantlib.tflite import Model
+from quantlib.tflite import Model, require_models
 
 if TYPE_CHECKING:
     import os
@@ -65,13 +65,13 @@ def plan(
     >>> ql.plan(model, "int8", statistics).counts()
     '11 to INT8'
     """
-    _require(model, Model, "model", "read the file first")
+    require_models(model=model)
     recipe = by_name(recipe) if isinstance(recipe, str) else recipe
     _require(recipe, Recipe, "recipe", "give a Recipe, or the name of one")
-    _require(statistics, (Statistics, NoneType), "statistics", "calibrate the model, or load what was saved of it")
     profile = load_target(target) if isinstance(target, str) else target
     _require(profile, (Target, NoneType), "target", "give a Target, or the name of one")
     if not recipe.activations:
+        require_own(statistics, model)
         return plan_weights(model, recipe, profile)
     result = plan_integer(model, recipe, statistics, profile)
     if statistics is None and recipe.default_ranges is None and result.leftovers and not result.counts():
@@ -120,7 +120,7 @@ def quantize(
     >>> ql.quantize(model, ql.recipes.int8(input_type="INT8"), statistics).tensor("image").type
     'INT8'
     """
-    _require(model, Model, "model", "read the file first")
+    require_models(model=model)
     if not isinstance(recipe, Plan):
         return apply_plan(model, plan(model, recipe, statistics, target=target))
     if statistics is not None or target is not None:
@@ -208,7 +208,7 @@ def calibrate(
     """
     from quantlib import runners  # here, since most commands need none
 
-    _require(model, Model, "model", "read the file first")
+    require_models(model=model)
     return runners.calibrate(
         model,
         data,
@@ -293,7 +293,7 @@ def run(
     """
     from quantlib import runners  # here, since most commands need none
 
-    _require(model, Model, "model", "read the file first")
+    require_models(model=model)
     return runners.run(
         model,
         data,

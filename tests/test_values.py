@@ -8,7 +8,7 @@ import dataclasses
 import importlib
 import inspect
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 
 import quantlib as ql
 from quantlib import calibration, numerics, operators, passes, recipes, runners, targets, testing, tflite
+from quantlib.errors import InvalidValue
 from quantlib.frozen import Frozen
 from quantlib.operators import kernels
 from tests.house.test_public import DOORS
@@ -179,3 +180,48 @@ def test_a_frozen_mapping_is_one() -> None:
     with pytest.raises(TypeError, match="does not support item assignment"):
         frozen["a"] = 3  # type: ignore[index]  # on purpose
     assert copy.deepcopy(frozen) == pickle.loads(pickle.dumps(frozen)) == frozen
+
+
+# ---- what isn't a model ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("thing", ["model.tflite", 5, None])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m: ql.plan(m, "dynamic"),
+        lambda m: ql.quantize(m, "dynamic"),
+        lambda m: ql.run(m, [0.0]),
+        lambda m: ql.calibrate(m, [0.0]),
+        lambda m: ql.check(m, "gpu"),
+        lambda m: ql.compare(m, m, [0.0]),
+        lambda m: ql.prune(m, 0.5),
+        lambda m: ql.prune_channels(m, 0.5),
+        lambda m: ql.cluster(m, 8),
+        lambda m: ql.dequantize(m),
+        lambda m: ql.retype(m, input_type="INT8"),
+        lambda m: ql.tidy(m),
+        lambda m: ql.golden(m, [0.0], "nowhere"),
+        lambda m: ql.evaluation.refit(m, [0.0], ql.prune),
+    ],
+)
+def test_what_is_no_model_is_refused(call: Callable[[Any], object], thing: object) -> None:
+    with pytest.raises(InvalidValue, match=f"is a {type(thing).__name__}, and a Model is required; read the file"):
+        call(thing)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, s: ql.plan(m, "dynamic", s),
+        lambda m, s: ql.plan(m, "int8", s),
+        lambda m, s: ql.prune(m, 0.5, statistics=s),
+        lambda m, s: ql.prune_channels(m, 0.5, statistics=s),
+    ],
+)
+def test_what_are_no_statistics_of_the_model_is_refused(call: Callable[[Any, Any], object]) -> None:
+    model = ql.read(ql.demo.MODEL)
+    with pytest.raises(InvalidValue, match="statistics is a str, and a Statistics is required"):
+        call(model, "found.npz")
+    with pytest.raises(InvalidValue, match="the statistics are of a model with SHA-256 0000"):
+        call(model, ql.Statistics("0" * 64, 1, "histogram"))

@@ -30,7 +30,7 @@ from .collector import Collector
 from .mistakes import Finding, SampleWatch, findings, sample_findings, tail_ratio
 from .ranges import MSE, RANGES, Blend, Entropy, Headroom, MinMax, Percentile, RangeChooser
 from .states import OBSERVERS, HistogramState, MinMaxState, MovingAverageState, new_state
-from .statistics import Key, Statistics, load, merge
+from .statistics import Key, Statistics, load, merge, require_own
 
 __all__ = [
     "MSE",
@@ -54,6 +54,7 @@ __all__ = [
     "findings",
     "load",
     "merge",
+    "require_own",
     "new_state",
     "sample_findings",
     "tail_ratio",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quantlib.errors import InvalidRange, InvalidValue, NotFound
 from quantlib.numerics import ElementType
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 Key = tuple[int, int]
 """A tensor: index of its subgraph, and its own index there."""
+
+
+class Hashed(Protocol):
+    """What has the SHA-256 of a model file: a model."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, as 64 hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,25 +73,6 @@ class Statistics:
         _check(self)
         object.__setattr__(self, "tensors", MappingProxyType(dict(sorted(self.tensors.items()))))
         object.__setattr__(self, "names", MappingProxyType({key: self.names[key] for key in self.tensors}))
-
-    def require_of(self, sha256: str) -> None:
-        """Refuse to be used for another model.
-
-        Parameters
-        ----------
-        sha256 : str
-            `Model.sha256` of the model that they are to be used for.
-
-        Raises
-        ------
-        InvalidValue
-            If they are of another one.
-        """
-        if self.model != sha256:
-            raise InvalidValue(
-                f"the statistics are of a model with SHA-256 {self.model[:12]}..., and this one has "
-                f"{sha256[:12]}...; calibrate this model"
-            )
 
     def __getitem__(self, tensor: str | Key) -> MinMaxState:
         """Return the state of a tensor, by name or by (subgraph, index).
@@ -262,3 +251,24 @@ def _check(statistics: Statistics) -> None:
             raise InvalidValue(
                 f"state of tensor {key} is no {OBSERVERS[observer].__name__}; give states of {observer!r}"
             )
+
+
+def require_own(statistics: object, model: Hashed) -> None:
+    """Refuse statistics that are something else, or of another model; None says nothing.
+
+    Raises
+    ------
+    InvalidValue
+    """
+    if statistics is None:
+        return
+    if not isinstance(statistics, Statistics):
+        raise InvalidValue(
+            f"statistics is a {type(statistics).__name__}, and a Statistics is required; calibrate the model, or "
+            "load what was saved of it"
+        )
+    if statistics.model != model.sha256:
+        raise InvalidValue(
+            f"the statistics are of a model with SHA-256 {statistics.model[:12]}..., and this one has "
+            f"{model.sha256[:12]}...; calibrate this model"
+        )

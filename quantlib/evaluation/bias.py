@@ -28,11 +28,11 @@ from quantlib.runners import (
     samples,
     single_affine,
 )
-from quantlib.tflite import Model, Tensor
+from quantlib.tflite import Model, Tensor, require_models
 
 from .apart import twins
 from .compare import compare
-from .ports import Pairing, known_signature, pair, require_models
+from .ports import Pairing, known_signature, pair
 from .sums import ErrorSums, mean_sqnr
 from .tune import quality
 

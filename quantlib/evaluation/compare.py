@@ -7,13 +7,13 @@ from typing import Any
 
 from quantlib.errors import InvalidValue, MissingExtra, QuantlibError
 from quantlib.runners import Array, End, Runner, feed, make_runner, samples
-from quantlib.tflite import Model
+from quantlib.tflite import Model, require_models
 
 from .counts import costs, facts, totals
 from .labels import Judge
 from .latency import measure
 from .layers import LayerWatch
-from .ports import known_signature, pair, require_models
+from .ports import known_signature, pair
 from .sums import ClassSums, ErrorSums
 from .values import Comparison, OutputError
 

@@ -17,7 +17,7 @@ import numpy as np
 from quantlib.errors import InvalidValue, WriteFailed
 from quantlib.operators import VERIFIED_WITH
 from quantlib.runners import NumpyRunner
-from quantlib.tflite import Model
+from quantlib.tflite import Model, require_models
 
 from .c_headers import COMMON, header
 from .vectors import Vectors, operator_vectors, record_samples
@@ -133,6 +133,7 @@ def golden(
     >>> found.operators, found.described, found.others
     (13, 13, ())
     """
+    require_models(model=model)
     if samples < 1:
         raise InvalidValue(f"{samples} samples; one or more are required")
     target = os.path.realpath(os.fspath(folder))

@@ -73,18 +73,6 @@ def pair(a: Model, b: Model, signature: str | None = None) -> Pairing:
     return Pairing(worse, inputs, outputs, Interface(first.subgraph, real, ()), swapped)
 
 
-def require_models(**given: object) -> None:
-    """Refuse what is no `Model`, by the name of its parameter.
-
-    Raises
-    ------
-    InvalidValue
-    """
-    for name, model in given.items():
-        if not isinstance(model, Model):
-            raise InvalidValue(f"{name} is a {type(model).__name__}, and a Model is required; read the file first")
-
-
 def known_signature(model: Model, signature: str | None) -> str | None:
     """The signature to run a model by; None for a model without any, which has its first subgraph."""
     return signature if model.root.signature_defs else None

@@ -14,7 +14,7 @@ from quantlib.numerics import Equations, Gram, Refitted, refit_rows
 from quantlib.operators import patches
 from quantlib.passes import Edited, Reading, readings
 from quantlib.runners import Array, Runner, feed, interface_of, make_runner, one_blas_thread, samples
-from quantlib.tflite import Model, enum_names
+from quantlib.tflite import Model, enum_names, require_models
 
 #: Elements of windows that are multiplied at once.
 _PIECE = 1 << 22
@@ -135,6 +135,7 @@ def refit(
     >>> found[0].top1_b > found[1].top1_b
     True
     """
+    require_models(model=model)
     edit = partial(edit, deflated=False)
     known = readings(model)
     # without a word of samples each weight loses some: this names all that the edit is about

@@ -9,7 +9,7 @@ from typing import Any
 from quantlib.errors import InvalidValue
 from quantlib.operators import accepted_versions
 from quantlib.targets import Operand, Operation, Target, load
-from quantlib.tflite import Model, Tensor
+from quantlib.tflite import Model, Tensor, require_models
 
 from .graph import Graph
 
@@ -128,8 +128,7 @@ def check(model: Model, target: Target | str) -> Findings:
     >>> found.ok, found.violations[0].name
     (False, 'conv1')
     """
-    if not isinstance(model, Model):
-        raise InvalidValue(f"model is a {type(model).__name__}, and a Model is required; read the file first")
+    require_models(model=model)
     if not isinstance(target, (str, Target)):
         raise InvalidValue(f"target is a {type(target).__name__}, and its name or a Target is required; see NAMES")
     profile = load(target) if isinstance(target, str) else target

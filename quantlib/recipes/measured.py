@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from quantlib.calibration import Blend, Headroom, HistogramState, MinMax, MinMaxState, Statistics
+from quantlib.calibration import Blend, Headroom, HistogramState, MinMax, MinMaxState, Statistics, require_own
 from quantlib.errors import InvalidRange, InvalidValue
 from quantlib.numerics import Affine, affine_from_range
 from quantlib.tflite import Model
@@ -83,10 +83,10 @@ def of_model(statistics: Statistics | None, model: Model) -> Iterator[None]:
     try:
         yield
     except Exception:
-        statistics.require_of(model.sha256)
+        require_own(statistics, model)
         raise
     hashing.join()
-    statistics.require_of(model.sha256)
+    require_own(statistics, model)
 
 
 @dataclass

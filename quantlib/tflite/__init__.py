@@ -12,7 +12,7 @@ from .flexbuffer import decode_flexbuffer
 from .layout import INLINE_LIMIT, FileLayout, plan_layout
 from .metadata import ENTRY as METADATA
 from .metadata import with_statistics as metadata_with_statistics
-from .model import Model, Reference
+from .model import Model, Reference, require_models
 from .read import read
 from .schema import builtin_operators, enum_names, table_names, tensor_type_code, tensor_types
 from .source import Source
@@ -53,6 +53,7 @@ __all__ = [
     "plan_layout",
     "quantization_table",
     "read",
+    "require_models",
     "sparse_size",
     "sparsify",
     "sparsify_data",

@@ -264,3 +264,15 @@ class Model:
             f"{sum(sizes):,} bytes of constants",
         )
         return f"Model: {', '.join(parts)}"
+
+
+def require_models(**given: object) -> None:
+    """Refuse what is no `Model`, by the name of its parameter.
+
+    Raises
+    ------
+    InvalidValue
+    """
+    for name, model in given.items():
+        if not isinstance(model, Model):
+            raise InvalidValue(f"{name} is a {type(model).__name__}, and a Model is required; read the file first")

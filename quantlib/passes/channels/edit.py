@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from quantlib.calibration import Statistics
+from quantlib.calibration import Statistics, require_own
 from quantlib.errors import InvalidValue
 from quantlib.recipes import Graph
-from quantlib.tflite import Draft, Model, plan_layout
+from quantlib.tflite import Draft, Model, plan_layout, require_models
 
 from ..edited import Edited, Line
 from ..selected import Selected, Texts
@@ -93,9 +93,9 @@ def prune_channels(
     >>> edited.model.tensor("dense/kernel").shape, model.tensor("dense/kernel").shape
     ((72, 36), (96, 48))
     """
+    require_models(model=model)
     _check(fraction, ranking, norm, multiple)
-    if statistics is not None:
-        statistics.require_of(model.sha256)
+    require_own(statistics, model)
     walks = [walked(Graph(model, g), RULES, WEIGHTY) for g in range(len(model.subgraphs))]
     outer = {} if first_last else outer_layers(weight_sites(model))
     _select(walks, Selected.of(only, skip, only_types, skip_types), outer)

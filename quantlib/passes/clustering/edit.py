@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from quantlib.errors import InvalidValue
 from quantlib.numerics import Gram, Refitted
-from quantlib.tflite import Draft, Model
+from quantlib.tflite import Draft, Model, require_models
 
 from ..edited import Edited, Line, deflated_totals
 from ..reading import Reading, put_bias, reading_of
@@ -103,6 +103,7 @@ def cluster(
     >>> np.unique(edited.model.tensor("conv2/kernel").numpy()).size
     16
     """
+    require_models(model=model)
     options = ClusterOptions(clusters, per, start, preserve_zeros, grid, seed, min_elements, refit)
     selected = Selected.of(only, skip, only_types, skip_types)
     sites = weight_sites(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quantlib.recipes import Graph
-from quantlib.tflite import Draft, Model
+from quantlib.tflite import Draft, Model, require_models
 
 from ..edited import Edited, Line
 from ..metadata import follow_statistics
@@ -68,6 +68,7 @@ def dequantize(
     >>> edited.totals["constants"], edited.model.tensor("dense/kernel").type
     (7, 'FLOAT32')
     """
+    require_models(model=model)
     graphs = [Graph(model, g) for g in range(len(model.subgraphs))]
     found = [values_of(g, fold_fake_quant=fold_fake_quant, expand_sparse=expand_sparse) for g in graphs]
     report = Report()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from quantlib.calibration import Statistics
 from quantlib.numerics import Gram, Refitted, element_type
 from quantlib.recipes import stored_bytes
-from quantlib.tflite import Model
+from quantlib.tflite import Model, require_models
 
 from ..edited import Edited, Line, deflated_totals
 from ..reading import put_bias, reading_of
@@ -115,6 +115,7 @@ def prune(
     >>> print(edited.done[0])
     conv2/kernel: 15,552 of 20,736 are zero (75.0 %)
     """
+    require_models(model=model)
     options = PruneOptions.of(sparsity, pattern, ranking, sensitivity, min_elements).informed(
         model, refit, statistics
     )

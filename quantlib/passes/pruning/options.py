@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from quantlib.calibration import Statistics
+from quantlib.calibration import Statistics, require_own
 from quantlib.errors import InvalidValue
 from quantlib.numerics import Gram, Refitted, zeros_of
 from quantlib.tflite import Model
@@ -108,8 +108,7 @@ class PruneOptions:
             for what, given in (("statistics", statistics), ("a sensitivity", self.sensitivity)):
                 if given is not None:
                     raise InvalidValue(f"{what} says nothing beside refit, which knows more; leave one of them out")
-        if statistics is not None:
-            statistics.require_of(model.sha256)
+        require_own(statistics, model)
         return replace(self, refit=refit, statistics=statistics)
 
 

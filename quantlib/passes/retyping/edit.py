@@ -11,7 +11,7 @@ from quantlib.numerics import Affine, element_type
 from quantlib.recipes import Graph, check
 from quantlib.runners import indices_of, interface_of
 from quantlib.targets import load
-from quantlib.tflite import Draft, Model, called_subgraphs, tensor_types
+from quantlib.tflite import Draft, Model, called_subgraphs, require_models, tensor_types
 
 from ..edited import Edited, Line
 from ..forms import END_TYPES as TYPES
@@ -76,6 +76,7 @@ def retype(
     NotFound
         If there is no end of a name.
     """
+    require_models(model=model)
     if all(wish is None for wish in (input_type, output_type, weights, activations, batch, shapes)):
         raise InvalidValue("nothing to retype; give a type of inputs, outputs, weights or activations, or a shape")
     lines = _Lines()

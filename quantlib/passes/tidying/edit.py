@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantlib.tflite import Data, Draft, Model, plan_layout, tensor_types, without_unused
+from quantlib.tflite import Data, Draft, Model, plan_layout, require_models, tensor_types, without_unused
 
 from ..edited import Edited, Line
 from ..forms import ends_of
@@ -61,6 +61,7 @@ def tidy(
     >>> tidy(tidy(model).model).model == tidy(model).model
     True
     """
+    require_models(model=model)
     done: list[Line] = []
     kept: list[Line] = []
     draft = Draft(model)
