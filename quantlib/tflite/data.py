@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 Bytes = npt.NDArray[np.uint8]
 
 
+def is_frozen(array: npt.NDArray[Any]) -> bool:
+    """Whether nobody can write to an array, through another one that shares its memory neither."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return False
+        base = base.base
+    try:
+        return base is None or memoryview(base).readonly
+    except TypeError:  # memory of something that doesn't say
+        return False
+
+
 class Data:
     """What a buffer holds: its length is known, its bytes need not exist yet.
 
@@ -91,7 +104,7 @@ class Inline(Data):
             flat = np.frombuffer(array, np.uint8)
         else:
             array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-            base = array.copy() if array.flags.writeable else array
+            base = array if is_frozen(array) else array.copy()
             flat = base.reshape(-1).view(np.uint8)
         flat.flags.writeable = False
         self._array = flat
@@ -133,11 +146,11 @@ class Deferred(Data):
         piece = self._produce(start, stop)
         if piece.dtype != np.uint8 or piece.size != stop - start:
             raise InvalidValue(f"a deferred buffer gave {piece.size} bytes where {stop - start} are due")
+        piece = piece.view()  # the function's own array stays as it is
+        piece.flags.writeable = False
         return piece
 
     def numpy(self) -> Bytes:
         if self._kept is None:
-            whole = self.read(0, self.nbytes)
-            whole.flags.writeable = False
-            self._kept = whole
+            self._kept = self.read(0, self.nbytes)
         return self._kept

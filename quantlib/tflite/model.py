@@ -11,6 +11,7 @@ import numpy as np
 from quantlib.errors import InvalidValue, NotFound
 
 from . import writer
+from .archive import moved
 from .data import Data, Inline
 from .schema import builtin_operators
 from .source import Source
@@ -244,7 +245,11 @@ class Model:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Model):
             return NotImplemented
-        return self.root == other.root and self.trailing == other.trailing
+        return self.root == other.root and self._archive() == other._archive()
+
+    def _archive(self) -> bytes:
+        """What follows the FlatBuffer, with offsets that count from its own start."""
+        return moved(self.trailing.numpy().tobytes(), -self.trailing_start) if self.trailing.nbytes else b""
 
     def __hash__(self) -> int:
         return hash(self.root)

@@ -11,7 +11,7 @@ import numpy as np
 
 from quantlib.errors import InvalidValue
 
-from .data import Data, Inline
+from .data import Data, Inline, is_frozen
 from .schema import SCALARS, Layout, Slot, layout, union_members
 
 if TYPE_CHECKING:
@@ -70,7 +70,13 @@ class Table:
         raise AttributeError(f"a {self.kind} is immutable: use replace({name}=None)")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return table_of, (self.kind, self.__dict__)
+        return _restored, (self.kind, self.__dict__)
+
+    def __copy__(self) -> Table:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Table:
+        return self  # nothing in it changes
 
     def replace(self, **changes: Any) -> Table:
         """Return a copy with some fields changed; None removes a field."""
@@ -124,6 +130,14 @@ def _class_of(kind: str) -> type[Table]:
 def table_of(kind: str, values: dict[str, Any]) -> Table:
     """Make a table from values that are already in normal form, none of them None (the reader's way)."""
     return _holding(_class_of(kind), values)
+
+
+def _restored(kind: str, values: dict[str, Any]) -> Table:
+    """Make a table from what was pickled: NumPy doesn't keep that an array was read-only."""
+    for value in values.values():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return table_of(kind, values)
 
 
 def _holding(made: type[Table], values: dict[str, Any]) -> Table:
@@ -197,7 +211,7 @@ def _scalars(known: Layout, slot: Slot, value: Any, where: str) -> Any:
     cast = array is not given and isinstance(given, np.ndarray) and given.dtype.kind in "iu"
     if cast and not np.array_equal(array, given):
         raise InvalidValue(f"{where}: values of {given.dtype} that don't fit {slot.type}")
-    if array.flags.writeable:
+    if not is_frozen(array):
         array = array.copy()
         array.flags.writeable = False
     return array.reshape(-1)

@@ -15,6 +15,7 @@ from quantlib.numerics import (
     Affine,
     ElementType,
     PerAxis,
+    PerBlock,
     PerTensor,
     dequantize,
     element_type,
@@ -52,7 +53,11 @@ class Quantization:
 
     def __post_init__(self) -> None:
         for name, dtype in (("scale", np.float32), ("zero_point", np.int64)):
-            array = np.array(getattr(self, name), dtype, ndmin=1)
+            given = np.asarray(getattr(self, name))
+            with np.errstate(invalid="ignore", over="ignore"):
+                array = np.array(given, dtype, ndmin=1)
+            if dtype is np.int64 and given.dtype != dtype and not np.array_equal(array.reshape(given.shape), given):
+                raise InvalidValue(f"zero points are {given.tolist()}; whole numbers of 64 bits are required")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
@@ -65,9 +70,14 @@ class Quantization:
             and (self.quantized_dimension, self.block_size) == (other.quantized_dimension, other.block_size)
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:  # NumPy doesn't keep that an array is read-only
+        return Quantization, (self.scale, self.zero_point, self.quantized_dimension, self.block_size)
+
     @classmethod
     def of(cls, affine: Affine) -> Quantization:
-        """Quantization of parameters from `quantlib.numerics`; per tensor or per axis."""
+        """Quantization of parameters from `quantlib.numerics`, per tensor or per axis; `InvalidValue` for blocks."""
+        if isinstance(affine.granularity, PerBlock):
+            raise InvalidValue("blockwise scales stand in a tensor of their own; set them through a recipe")
         axis = affine.granularity.axis if isinstance(affine.granularity, PerAxis) else 0
         return cls(affine.scale.reshape(-1), affine.zero_point.reshape(-1), axis)
 

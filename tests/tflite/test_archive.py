@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import struct
 import zipfile
 
@@ -109,3 +110,12 @@ def test_a_damaged_directory_is_kept_as_it_is() -> None:
         damaged = bytearray(raw)
         damaged[at] = value
         assert len(moved(bytes(damaged), 64)) == len(raw)
+
+
+def test_a_changed_model_equals_what_is_read_of_it() -> None:
+    model = read(built("with_archive"))
+    changed = model.replace("w1", data=np.zeros((48, 32), np.float16), type="FLOAT16")
+    again = read(changed.to_bytes())
+    assert again.trailing != changed.trailing  # offsets count from the start of another file
+    assert again == changed == pickle.loads(pickle.dumps(changed))
+    assert again != model

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantlib.errors import InvalidValue
-from quantlib.tflite import Data, Model, Table, plan_layout, read, table_names
+from quantlib.numerics import Affine, PerBlock
+from quantlib.tflite import Data, Deferred, Inline, Model, Quantization, Table, plan_layout, read, table_names
 from quantlib.tflite.schema import SCALARS, layout
 from tests.support.models import BUILT, assemble, built
 from tests.support.readers import decode, differences, encode, namespace, open_with
@@ -255,3 +259,57 @@ def test_one_array_under_two_buffers_stands_once() -> None:
     buffer = Table("Buffer", data=data)
     model = Model(Table("Model", version=3, subgraphs=[Table("SubGraph")], buffers=[Table("Buffer"), buffer, buffer]))
     assert model.to_bytes().count(data.tobytes()) == 1
+
+
+# ---- what nobody can change ------------------------------------------------------------------------------------
+
+
+def test_a_view_that_cannot_be_written_to_is_no_promise() -> None:
+    base = np.array([1, 2], np.int32)
+    view = base.view()
+    view.flags.writeable = False
+    table, data = Table("Tensor", shape=view), Inline(view)
+    base[:] = 9
+    assert table.shape.tolist() == [1, 2]
+    assert data.numpy().view(np.int32).tolist() == [1, 2]
+    frozen = np.array([1, 2], np.int32)
+    frozen.flags.writeable = False
+    assert np.shares_memory(Inline(frozen).numpy(), frozen)
+    assert np.shares_memory(Table("Tensor", shape=frozen).shape, frozen)
+    raw = bytearray(8)
+    held = np.frombuffer(memoryview(raw).toreadonly(), np.int32)
+    held_by_bytes = np.frombuffer(bytes(8), np.int32)
+    assert np.shares_memory(Inline(held_by_bytes).numpy(), held_by_bytes)
+    assert Inline(held).nbytes == 8
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))])
+def test_copies_are_as_frozen(copied: Callable[[Any], Any]) -> None:
+    table = Table("Tensor", name="t", shape=[1, 2], quantization=Table("QuantizationParameters", scale=[0.5]))
+    for value in (table, Quantization([0.5], [3], 1, 0)):
+        twin = copied(value)
+        assert twin == value
+        arrays = (twin.shape, twin.quantization.scale) if value is table else (twin.scale, twin.zero_point)
+        for array in arrays:
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 9
+
+
+def test_deferred_data_leaves_the_array_of_its_function_alone() -> None:
+    own = np.arange(8, dtype=np.uint8)
+    data = Deferred(8, lambda start, stop: own[start:stop])
+    assert not data.read(0, 8).flags.writeable
+    assert not data.numpy().flags.writeable
+    assert own.flags.writeable
+
+
+@pytest.mark.parametrize("points", [[1.5], [2**63], np.array([2**64 - 5], np.uint64), [np.nan]])
+def test_zero_points_that_are_no_integers_are_refused(points: Any) -> None:
+    with pytest.raises(InvalidValue, match="zero points are"):
+        Quantization([0.5], points)
+    assert Quantization([0.5], [3.0]).zero_point.tolist() == [3]
+
+
+def test_blocks_are_no_quantization_per_axis() -> None:
+    with pytest.raises(InvalidValue, match="blockwise"):
+        Quantization.of(Affine("INT4", np.ones((1, 2), np.float32), 0, PerBlock(1, 32)))
