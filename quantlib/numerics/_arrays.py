@@ -15,7 +15,12 @@ GREATEST, LEAST_NORMAL = float(np.finfo(np.float32).max), float(np.finfo(np.floa
 
 def float_array(x: ArrayLike) -> NDArray[Any]:
     """`x` as an array of float16, float32 or float64; `InvalidValue` if it is of another dtype."""
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError:
+        raise InvalidValue(
+            "rows of different lengths; pass a float16, float32 or float64 array"
+        ) from None
     if x.dtype.kind != "f" or x.dtype.itemsize > 8:
         raise InvalidValue(f"dtype {x.dtype} is not float; pass a float16, float32 or float64 array")
     return x
@@ -41,6 +46,9 @@ def output(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: DTypeLike) -
     """Make the array to fill, or check the one that the caller gave."""
     if out is None:
         return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or not out.flags.writeable:
+        held = "read-only" if isinstance(out, np.ndarray) else f"a {type(out).__name__}"
+        raise InvalidValue(f"out is {held}; an array that can be written to is required")
     if out.shape != shape or out.dtype != dtype:
         raise InvalidValue(f"out is {out.dtype}{out.shape}; {np.dtype(dtype)}{shape} is required")
     return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +54,17 @@ granularity=PerTensor(), narrow_range=False)
     narrow_range: bool = False
     _known: tuple[object, ...] = field(default=(), init=False, repr=False)
     _hash: int = field(default=0, init=False, repr=False)
+
+    if TYPE_CHECKING:  # what is taken is wider than what is kept
+
+        def __init__(
+            self,
+            type: ElementType | str,
+            scale: ArrayLike,
+            zero_point: ArrayLike = 0,
+            granularity: Granularity = ...,
+            narrow_range: bool = False,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         kind = element_type(self.type)

@@ -6,8 +6,11 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from quantlib.calibration import RANGES, Percentile, RangeChooser
 from quantlib.errors import InvalidRecipe, InvalidValue, WriteFailed
@@ -292,8 +295,8 @@ def _check_input_stats(mode: str, mean: float, deviation: float) -> None:
 def _pair(name: str, value: object, what: str) -> tuple[float, float] | None:
     if value is None:
         return None
-    numbers = tuple(value) if isinstance(value, (tuple, list)) else ()
-    good = len(numbers) == 2 and all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers)
+    numbers = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
+    good = len(numbers) == 2 and all(isinstance(v, Real) and math.isfinite(v) for v in numbers)
     if not good:
         raise InvalidRecipe(f"{name} is {value!r}; two finite numbers, {what}, are required")
     return float(numbers[0]), float(numbers[1])
@@ -304,8 +307,14 @@ def _numbers(recipe: Recipe) -> None:
         value = getattr(recipe, name)
         if name == "min_elements" and value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
             raise InvalidRecipe(f"{name} is {value!r}; a whole number of 0 or more is required")
+        object.__setattr__(recipe, name, int(value))
+    for name in ("symmetric", "symmetric_activations"):
+        value = getattr(recipe, name)
+        if not isinstance(value, (bool, np.bool_)):
+            raise InvalidRecipe(f"{name} is {value!r}; True or False is required")
+        object.__setattr__(recipe, name, bool(value))
 
 
 def check_known(values: dict[str, Any]) -> None:

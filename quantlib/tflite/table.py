@@ -53,7 +53,8 @@ class Table:
             made = _class_of(kind)
         except KeyError:
             raise InvalidValue(f"the TFLite schema has no table {kind!r}") from None
-        return _holding(made, {k: _normal(made._layout, k, v) for k, v in values.items() if v is not None})
+        found = {k: _normal(made._layout, k, v) for k, v in values.items()}
+        return _holding(made, {k: v for k, v in found.items() if v is not None})
 
     @property
     def kind(self) -> str:
@@ -82,10 +83,11 @@ class Table:
         """Return a copy with some fields changed; None removes a field."""
         known, values = self._layout, self.__dict__.copy()
         for name, value in changes.items():
-            if value is None:
+            normal = _normal(known, name, value)
+            if normal is None:
                 values.pop(name, None)
             else:
-                values[name] = _normal(known, name, value)
+                values[name] = normal
         return _holding(type(self), values)
 
     def stored(self) -> Mapping[str, Any]:
@@ -147,16 +149,20 @@ def _holding(made: type[Table], values: dict[str, Any]) -> Table:
 
 
 def _normal(known: Layout, name: str, value: Any) -> Any:
-    """Bring a field's value to the form in which the reader would give it."""
+    """Bring a field's value to the form in which the reader would give it; None stays."""
     at = known.index.get(name)
     if at is None:
         raise InvalidValue(f"{known.name} has no field {name!r}; it has {', '.join(known.index) or 'none'}")
+    if value is None:
+        return None
     slot = known.slots[at]
     where = f"{known.name}.{name}"
     if slot.kind == "scalar":
         return _scalar(slot, value, where)
     if slot.kind == "string":
         return _string(value, where)
+    if slot.kind in ("strings", "tables") and not isinstance(value, (list, tuple)):
+        raise InvalidValue(f"{where}: a {type(value).__name__} where a list or tuple is required")
     if slot.kind == "strings":
         return tuple(_string(v, where) for v in value)
     if slot.kind == "scalars":
@@ -171,10 +177,16 @@ def _normal(known: Layout, name: str, value: Any) -> Any:
 def _scalar(slot: Slot, value: Any, where: str) -> bool | int | float:
     if slot.type == "bool":
         return bool(value)
-    if slot.type == "float32":
-        return _single(float(value), where)
+    try:
+        if slot.type == "float32":
+            return _single(float(value), where)
+        number = int(value)
+        exact = isinstance(value, int) or number == value
+    except (TypeError, ValueError, OverflowError):
+        exact = False
+    if not exact:
+        raise InvalidValue(f"{where}: {value!r} where a number of {slot.type} is required")
     code, _ = SCALARS.get(slot.type, ("B", 1))
-    number = int(value)
     try:
         struct.pack(f"<{code}", number)
     except struct.error:
@@ -202,14 +214,19 @@ def _string(value: Any, where: str) -> str:
 
 def _scalars(known: Layout, slot: Slot, value: Any, where: str) -> Any:
     if known.name == "Buffer":
+        if not isinstance(value, (Data, bytes, np.ndarray)):
+            raise InvalidValue(f"{where}: a {type(value).__name__} where an array, bytes or a Data is required")
         return value if isinstance(value, Data) else Inline(value)
     given = value.numpy() if isinstance(value, Data) else value
     try:
-        array = np.asarray(given, dtype=slot.type)
+        if not isinstance(given, np.ndarray):
+            given = np.asarray(given, dtype=None if len(given) else slot.type)
+        with np.errstate(invalid="ignore", over="ignore"):
+            array = np.asarray(given, dtype=slot.type)
     except (OverflowError, ValueError, TypeError) as error:
         raise InvalidValue(f"{where}: {error}; values of {slot.type} are required") from None
-    cast = array is not given and isinstance(given, np.ndarray) and given.dtype.kind in "iu"
-    if cast and not np.array_equal(array, given):
+    whole = given.dtype.kind in "iu" or array.dtype.kind in "iu"
+    if array is not given and whole and not np.array_equal(array, given):
         raise InvalidValue(f"{where}: values of {given.dtype} that don't fit {slot.type}")
     if not is_frozen(array):
         array = array.copy()

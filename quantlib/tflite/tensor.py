@@ -51,6 +51,16 @@ class Quantization:
     quantized_dimension: int = 0
     block_size: int = 0
 
+    if TYPE_CHECKING:  # what is taken is wider than what is kept
+
+        def __init__(
+            self,
+            scale: npt.ArrayLike,
+            zero_point: npt.ArrayLike,
+            quantized_dimension: int = 0,
+            block_size: int = 0,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         for name, dtype in (("scale", np.float32), ("zero_point", np.int64)):
             given = np.asarray(getattr(self, name))

@@ -162,3 +162,7 @@ def test_importing_it_loads_nothing_of_its_own():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_types_are_there_for_users() -> None:
+    assert (Path(quantlib.__file__).parent / "py.typed").is_file()

@@ -385,3 +385,16 @@ def test_unsigned_zero_points_do_not_wrap() -> None:
         with pytest.raises(InvalidValue, match="zero point 18446744073709551611"):
             Affine("INT8", np.ones(np.size(points), np.float32), points, PerAxis(0))
     assert Affine("INT8", 0.5, np.uint64(3)).zero_point.tolist() == [3]
+
+
+def test_what_cannot_be_written_to_is_refused() -> None:
+    frozen = np.zeros(2, np.int8)
+    frozen.flags.writeable = False
+    for out, held in ((frozen, "read-only"), ([0, 0], "a list")):
+        with pytest.raises(InvalidValue, match=f"out is {held}"):
+            quantize([1.0, 2.0], Affine("INT8", 1.0), out=out)
+
+
+def test_ragged_rows_are_no_array() -> None:
+    with pytest.raises(InvalidValue, match="rows of different lengths"):
+        quantize([[1.0], [1.0, 2.0]], Affine("INT8", 1.0))

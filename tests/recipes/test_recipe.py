@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,3 +153,17 @@ def test_a_recipe_file_must_be_text(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidRecipe, match="not UTF-8"):
         load(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize("name", ["symmetric", "symmetric_activations"])
+@pytest.mark.parametrize("value", ["false", "no", 1, None])
+def test_what_is_neither_true_nor_false_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InvalidRecipe, match=f"{name} is {value!r}; True or False is required"):
+        Recipe("int8", **{name: value})
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    ends = (np.float32(-1), np.float32(1))
+    made = Recipe("int8", default_ranges=ends, min_elements=np.int64(5), symmetric_activations=np.True_)
+    assert made == Recipe("int8", default_ranges=(-1.0, 1.0), min_elements=5, symmetric_activations=True)
+    assert Recipe("int8", input_stats=np.array([127.5, 127.5])).input_stats == (127.5, 127.5)

@@ -313,3 +313,24 @@ def test_zero_points_that_are_no_integers_are_refused(points: Any) -> None:
 def test_blocks_are_no_quantization_per_axis() -> None:
     with pytest.raises(InvalidValue, match="blockwise"):
         Quantization.of(Affine("INT4", np.ones((1, 2), np.float32), 0, PerBlock(1, 32)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        ("Tensor", {"nofield": None}, "no field 'nofield'"),
+        ("Tensor", {"shape": np.array([1.7, 2])}, "don't fit int32"),
+        ("Tensor", {"shape": [1.7, 2]}, "don't fit int32"),
+        ("Tensor", {"type": "INT8"}, "'INT8' where a number of int8 is required"),
+        ("Tensor", {"buffer": 1.5}, "1.5 where a number of uint32"),
+        ("SoftmaxOptions", {"beta": "x"}, "'x' where a number of float32"),
+        ("Buffer", {"data": [1, 2]}, "a list where an array, bytes or a Data is required"),
+        ("Buffer", {"data": bytearray(4)}, "a bytearray where"),
+        ("SubGraph", {"tensors": 5}, "a int where a list or tuple is required"),
+    ],
+)
+def test_values_of_another_kind_are_refused(kind: str, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        Table(kind, **values)
+    with pytest.raises(InvalidValue, match=message):
+        Table(kind).replace(**values)
