@@ -9,7 +9,7 @@ from typing import Any
 
 from quantlib.errors import InvalidValue
 from quantlib.passes import Edited
-from quantlib.runners import interface_of, samples
+from quantlib.runners import finite_samples, interface_of, samples
 from quantlib.tflite import Model
 
 from .compare import compare
@@ -73,7 +73,8 @@ def sensitivity(
     names = [line.where for line in edit(model).done]
     if not names:
         raise InvalidValue("the edit leaves all weights alone, so there is no error to measure; see what it kept")
-    kept = list(samples(data, interface_of(model, signature)))
+    interface = interface_of(model, signature)
+    kept = list(finite_samples(samples(data, interface), interface))
     found = {}
     for name in names:
         made = edit(model, sensitivity={name: 1.0}).model

@@ -11,7 +11,7 @@ from quantlib.calibration import RANGES, Headroom, MinMax, Percentile, RangeChoo
 from quantlib.errors import InvalidRecipe, InvalidValue
 from quantlib.passes import apply_plan
 from quantlib.recipes import Recipe, by_name, plan_integer
-from quantlib.runners import calibrate, interface_of, samples
+from quantlib.runners import calibrate, finite_samples, interface_of, samples
 from quantlib.targets import Target, load
 from quantlib.tflite import Model
 
@@ -217,7 +217,8 @@ def divided(
         raise InvalidValue(
             f"held_back is {held_back!r}; a whole number of 2 or more is required: one sample of so many"
         )
-    rows = samples(data, interface_of(model, signature))
+    interface = interface_of(model, signature)
+    rows = finite_samples(samples(data, interface), interface)
     kept: list[Any] = []
     if statistics is not None:
         kept.extend(rows)

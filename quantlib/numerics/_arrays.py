@@ -18,9 +18,7 @@ def float_array(x: ArrayLike) -> NDArray[Any]:
     try:
         x = np.asarray(x)
     except ValueError:
-        raise InvalidValue(
-            "rows of different lengths; pass a float16, float32 or float64 array"
-        ) from None
+        raise InvalidValue("rows of different lengths; pass a float16, float32 or float64 array") from None
     if x.dtype.kind != "f" or x.dtype.itemsize > 8:
         raise InvalidValue(f"dtype {x.dtype} is not float; pass a float16, float32 or float64 array")
     return x

@@ -30,6 +30,8 @@ class Weight:
         Elements from which quantizing it is worth its while, unless the recipe says otherwise.
     static : tuple of str
         Element types that the kernels for integer activations take; UINT8 goes with UINT8 activations alone.
+    wide : tuple of str
+        Those beside INT16 activations, where they aren't the same.
     """
 
     operand: int
@@ -41,6 +43,12 @@ class Weight:
     table: bool = False
     least: int = 16
     static: tuple[str, ...] = ()
+    wide: tuple[str, ...] = ()
+
+    def beside(self, activations: str) -> tuple[str, ...]:
+        """Element types that the kernels for activations of an integer type take, but for UINT8."""
+        found = self.wide if activations == "INT16" and self.wide else self.static
+        return tuple(kind for kind in found if kind != "UINT8")
 
     def channel_axis(self, rank: int, transposed: bool = False) -> int | None:
         """Axis of the output channels in a tensor of a rank; None where there is none."""

@@ -33,6 +33,11 @@ from .grid import Rounded
 #: Elements that one thread looks at when it searches a range.
 _PIECE = 1 << 20
 
+#: The least normal float16, and the greatest that is a bfloat16 too.
+_LEAST, _MOST = 2.0**-14, 65280.0
+#: Squared rounding errors may grow so many times, 1 dB, where blocks' scales are raised to the least.
+_WORSE = 1.26
+
 _T = TypeVar("_T")
 _Floats = npt.NDArray[np.float32]
 
@@ -119,8 +124,35 @@ def constant_affine(
     if not isinstance(granularity, PerBlock):
         return affine
     # XNNPACK reads block scales, which are stored as float16, as bfloat16: only a value that both hold is the same.
-    coarse = np.maximum(from_bfloat16(to_bfloat16(affine.scale)), np.float32(2.0**-14))  # the least normal float16
+    coarse = np.maximum(from_bfloat16(to_bfloat16(affine.scale)), np.float32(_LEAST))
     return Affine(affine.type, coarse, affine.zero_point, granularity, affine.narrow_range)
+
+
+def blocks_unfit(origin: Tensor, shape: tuple[int, ...], size: int, kind: ElementType) -> str:
+    """Why a constant's block scales can't be stored: empty where they can.
+
+    They are float16 in the file, and bfloat16 for XNNPACK.
+
+    Parameters
+    ----------
+    origin : Tensor
+    shape : tuple of int
+    size : int
+        Elements of a block, along the last axis.
+    kind : ElementType
+    """
+    blocks = PerBlock(len(shape) - 1, size)
+    try:
+        lo, hi = constant_range(origin, shape, kind, blocks, symmetric=True, choose="minmax")
+    except InvalidValue:  # which is said where it is quantized
+        return ""
+    scale = np.maximum(np.abs(lo), np.abs(hi)).astype(np.float64) / (kind.max or 1)
+    if scale.max(initial=0.0) > _MOST:
+        return f"its block scales, up to {scale.max():.3g}, are beyond float16"
+    noise, stored = (float(np.square(s).sum()) for s in (scale, np.maximum(scale, _LEAST)))
+    if 0 < noise * _WORSE < stored:
+        return f"its block scales, up to {scale.max():.3g}, are too small for float16"
+    return ""
 
 
 def elements_of(origin: Tensor) -> Callable[[int, int], npt.NDArray[Any]]:

@@ -108,12 +108,13 @@ class Filters:
         tensor, origin, recipe = graph.tensor(t), graph.origin(t), self.selection.recipe
         if origin is None:
             raise ValueError(f"{tensor} is no constant")  # the choice has looked at it
-        kind = "UINT8" if activations == "UINT8" else recipe.weights if recipe.weights in weight.static else "INT8"
+        takes = weight.beside(activations)
+        kind = "UINT8" if activations == "UINT8" else recipe.weights if recipe.weights in takes else "INT8"
         granularity = self._granularity(known, weight, tensor.shape, activations)
         axis, one = weight.channel_axis(len(tensor.shape)), isinstance(granularity, PerTensor)
         note, grid = "", graph.trained.get(t)
         if grid is not None:
-            others = () if kind == "UINT8" else tuple(k for k in weight.static if k not in (kind, "UINT8"))
+            others = () if kind == "UINT8" else tuple(k for k in takes if k != kind)
             trained, why = grid.weight((kind, *others), axis, one=one)
             if trained is not None:
                 return trained, trained_note(grid, trained, kind, origin, tensor.shape)

@@ -14,7 +14,7 @@ from quantlib.operators import OperatorRow, row
 from quantlib.targets import Target
 from quantlib.tflite import Model, Tensor
 
-from .constants import stays_sparse, stored_bytes
+from .constants import blocks_unfit, stays_sparse, stored_bytes
 from .fitting import fitted
 from .graph import STORAGE, Graph, Use
 from .grid import trained_note
@@ -294,7 +294,8 @@ def _no_blocks(graph: Graph, known: OperatorRow, tensor: Tensor, recipe: Recipe,
     options = graph.operators[use.operator].builtin_options
     if getattr(options, "fused_activation_function", 0):
         return "LiteRT's builtin kernel with blocks forgets the fused activation"
-    return ""
+    origin = graph.origin(tensor.index)
+    return "" if origin is None else blocks_unfit(origin, tensor.shape, recipe.block_size, element_type("INT4"))
 
 
 def _float16_form(origin: Tensor, why: str) -> _Form:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from .blas import one_blas_thread
 from .boundary import affine_of, options_of, quantized_operator
 from .calibrate import calibrate
-from .collect import make_runner
+from .collect import finite_samples, make_runner
 from .data import sample_count, samples
 from .ends import End, Ends, decode, encode, end_of, model_ends, single_affine
 from .litert_runner import LiteRTRunner
@@ -39,6 +39,7 @@ __all__ = [
     "encode",
     "end_of",
     "feed",
+    "finite_samples",
     "folded",
     "indices_of",
     "interface_of",

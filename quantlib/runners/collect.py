@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,7 +19,7 @@ from .blas import one_blas_thread
 from .control import called
 from .litert_runner import LiteRTRunner, is_plain
 from .numpy_runner import NumpyRunner
-from .protocol import Array, Runner, computed, feed, indices_of
+from .protocol import Array, Interface, Runner, computed, feed, indices_of
 
 #: Names of the runners.
 RUNNERS = ("numpy", "litert")
@@ -217,6 +217,28 @@ def collect(settings: Settings, numbered: Iterable[tuple[int, Any]]) -> Statisti
 def at_sample(number: int, error: QuantlibError) -> QuantlibError:
     """Return the same error, saying which sample it is about."""
     return type(error)(f"sample {number}: {error}")
+
+
+def finite_samples(rows: Iterable[Any], interface: Interface) -> Iterator[Any]:
+    """Hand samples on, and refuse those that have NaN or infinite values: nothing can be measured on them.
+
+    Parameters
+    ----------
+    rows : iterable
+        Samples as `feed` takes them.
+    interface : Interface
+
+    Raises
+    ------
+    InvalidValue
+        If a sample has such values, or isn't one; the message says which sample.
+    """
+    for number, sample in enumerate(rows):
+        try:
+            _check_finite(feed(interface, sample))
+        except QuantlibError as error:
+            raise at_sample(number, error) from None
+        yield sample
 
 
 def _check_finite(values: Mapping[str, Array]) -> None:

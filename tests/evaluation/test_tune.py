@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -167,3 +168,20 @@ def test_what_cannot_be_tuned() -> None:
     statistics = ql.calibrate(ql.read(ql.demo.MODEL), IMAGES[:10])
     with pytest.raises(InvalidValue, match="the statistics are of a model"):
         tune(model, "int8", gaussian((15, 8)), statistics=statistics)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_named(bad: float) -> None:
+    model = ql.read(ql.demo.MODEL)
+    with np.load(ql.demo.CALIBRATION) as found:
+        (data,) = (found[name].copy() for name in found.files)
+    data = data[:10].astype(np.float32)
+    data[5, 0, 0, 0] = bad  # the first of those that are held back
+    edit = functools.partial(ql.prune, sparsity=0.5)
+    for verb in (
+        lambda: ql.tune(model, "int8", data, runner="numpy"),
+        lambda: ql.evaluation.mix(model, "int8", data, 30, runner="numpy"),
+        lambda: ql.evaluation.sensitivity(model, data, edit, runner="numpy"),
+    ):
+        with pytest.raises(InvalidValue, match=r"sample 5: input '.*': 1 of .* values are NaN or infinite"):
+            verb()

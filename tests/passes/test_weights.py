@@ -9,7 +9,7 @@ import pytest
 
 import quantlib as ql
 from quantlib.errors import InvalidValue
-from quantlib.numerics import PerAxis, affine_from_range, quantize, sqnr_db, to_float16, weight_range
+from quantlib.numerics import PerAxis, PerBlock, affine_from_range, quantize, sqnr_db, to_float16, weight_range
 from quantlib.recipes import BEHIND, Recipe, dynamic, weight_only
 from quantlib.tflite import Inline, Model, Table
 from tests.support.litert import RESOLVERS, run
@@ -130,6 +130,31 @@ def test_blocks() -> None:
     reference = run(model)[0]
     for resolver in ("default", "builtin"):
         assert sqnr_db(reference, run(small, resolver)[0]) > 18
+
+
+@pytest.mark.parametrize(
+    ("factor", "reason"), [(1.0, ""), (1e-2, ""), (1e-5, "too small for float16"), (1e7, "beyond float16")]
+)
+def test_blocks_whose_scales_float16_holds(factor: float, reason: str) -> None:
+    net = Network()
+    x = net.input("x", (2, 128))
+    kernel = (gaussian((16, 128), 1, 1.0) * factor).astype(np.float32)
+    model = net.done(net.fully_connected("fc", x, kernel))
+    plan = ql.plan(model, Recipe("dynamic", weights="INT4", granularity="block", block_size=32))
+    (found,) = plan.quantized
+    assert found.granularity == (PerAxis(0) if reason else PerBlock(1, 32))
+    assert reason in found.reason
+    for resolver in ("default", "builtin"):
+        assert sqnr_db(run(model)[0], run(ql.quantize(model, plan), resolver)[0]) > 17
+
+
+def test_blocks_of_zeros_keep_their_scales() -> None:
+    net = Network()
+    kernel = gaussian((16, 128), 1, 1.0)
+    kernel[:, :64] = 0
+    model = net.done(net.fully_connected("fc", net.input("x", (2, 128)), kernel))
+    (found,) = ql.plan(model, Recipe("dynamic", weights="INT4", granularity="block", block_size=32)).quantized
+    assert found.granularity == PerBlock(1, 32)
 
 
 def test_versions_and_runtime() -> None:

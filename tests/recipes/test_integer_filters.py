@@ -229,3 +229,17 @@ def test_a_weight_of_zeros_has_a_scale() -> None:
         for name in ("dense", "dead"):
             _, weight, _ = forms(operator(plan, name))
             assert (weight.scale > 0).all()
+
+
+def test_int4_beside_int16_is_not_for_depthwise_filters() -> None:
+    """LiteRT's kernel reads the packed weights as bytes."""
+    net, model = layers()
+    data = samples(net)
+    plan = planned(model, data, "int16x8", weights="INT4")
+    types = {name: forms(operator(plan, name))[1].type.name for name in AXES}
+    assert types == {"conv": "INT4", "deep": "INT8", "up": "INT8", "dense": "INT4"}
+    small = ql.quantize(model, plan)
+    assert min(decibels(model, small, data)) > 10
+    assert ql.check(small, "litert").ok
+    mixed = planned(model, data, weights="INT4", int16_types=("DEPTHWISE_CONV_2D",))
+    assert forms(operator(mixed, "deep"))[1].type.name == "INT8"

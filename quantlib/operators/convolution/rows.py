@@ -19,7 +19,8 @@ ROWS = (
     OperatorRow(
         "DEPTHWISE_CONV_2D",
         "DepthwiseConv2DOptions",
-        (Weight(1, 3, ("INT8",), hybrid_channels=True, rank=4, static=_STATIC),),
+        # The INT16 kernel reads packed INT4 as bytes, beyond their end (tflite/kernels/depthwise_conv.cc).
+        (Weight(1, 3, ("INT8",), hybrid_channels=True, rank=4, static=_STATIC, wide=("INT8",)),),
         bias=2,
         integer=Integer(OWN, least=PRODUCTS),
     ),

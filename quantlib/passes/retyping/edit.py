@@ -169,7 +169,7 @@ def _widened(model: Model, ends: Mapping[str, Mapping[str, str] | None], lines: 
     asked = [(side, kinds) for side, kinds in ends.items() if kinds is not None]
     named = [found for side, kinds in asked for found in _chosen(model, dict.fromkeys(entries(model)), side, kinds)]
     narrow = {(g, t) for g, t, kind, _ in named if kind != "INT16"}
-    called = {i for s in model.subgraphs for o in s.operators or () for i in called_subgraphs(o)}
+    called = _called(model)
     draft, before = Draft(model), len(lines.kept)
     changed = []
     for at in range(len(model.subgraphs)):
@@ -222,7 +222,7 @@ def _with_ends(
     given: Affine | None,
     lines: _Lines,
 ) -> Model:
-    draft = Draft(model)
+    draft, called = Draft(model), _called(model)
     graphs = {g: Ends(draft, g) for g in entries(model)}
     for kinds, side in ((inputs, "input"), (outputs, "output")):
         if kinds is None:
@@ -230,6 +230,10 @@ def _with_ends(
         found = list(_chosen(model, graphs, side, kinds))
         changed = 0
         for g, t, kind, named in found:
+            if g in called and kind != _type(model, g, t):
+                why = "stays, since another subgraph runs this one and hands over values as they are"
+                lines.kept.append(Line(f"{side} {model.tensor((g, t)).name or (g, t)}", why))
+                continue
             changed += _change(graphs[g], side, t, kind, given, lines, only=named or len(found) == 1)
         if found and not changed and not any(kind == _type(model, g, t) for g, t, kind, _ in found):
             raise InvalidValue(f"{lines.kept[-1]}; none of the {len(found)} {side}s can be changed")
@@ -257,6 +261,11 @@ def _change(ends: Ends, side: str, t: int, kind: str, given: Affine | None, line
 
 def _type(model: Model, g: int, t: int) -> str:
     return model.tensor((g, t)).type
+
+
+def _called(model: Model) -> set[int]:
+    """Subgraphs that operators run."""
+    return {i for s in model.subgraphs for o in s.operators or () for i in called_subgraphs(o)}
 
 
 def entries(model: Model) -> list[int]:

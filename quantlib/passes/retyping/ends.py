@@ -140,9 +140,10 @@ class Ends:
         known = old if old is not None else given
         if known is not None:
             return retyped(known, kind)
+        stats = ", or give mean and deviation of the input (--input-stats MEAN,STD)" if beside == "QUANTIZE" else ""
         raise InvalidValue(
             f"{self._where(t)}: FLOAT32 without {beside} beside it, so no scale for {kind} is known; quantize the "
-            "model with calibration data, or give mean and deviation of an input (--input-stats MEAN,STD)"
+            f"model with calibration data{stats}"
         )
 
     @staticmethod

@@ -112,6 +112,11 @@ class Resized:
             table, last = draft.graphs[g].tensors[t], trials[-1].shapes[g, t]
             if len(first) != len(last):
                 raise InvalidValue(f"tensor {table.name!r} ({g}, {t}): its rank depends on the shape of the input")
+            if 0 in first and 0 not in indices_of(table.shape):
+                raise InvalidValue(
+                    f"tensor {table.name!r} ({g}, {t}): nothing would be left of it, shape {list(first)}; give the "
+                    "inputs larger shapes"
+                )
             draft.graphs[g].tensors[t] = self._shaped(table, first, last)
         return draft.done()
 
@@ -296,6 +301,12 @@ def choose(interface: Interface, batch: int | str | None, shapes: Mapping[str, S
         size = -1 if batch == "dynamic" else batch
         if not isinstance(size, int) or isinstance(size, bool) or (size < 1 and size != -1):
             raise InvalidValue(f"batch {batch!r}: a positive number or 'dynamic' is required")
+        for name in shapes:
+            if wanted[known[name].index][:1] not in ((size,), known[name].shape[:1]):
+                raise InvalidValue(
+                    f"input {name!r}: shape {list(shapes[name])} and batch {batch!r}; leave the batch out, or "
+                    "let the shape begin with it"
+                )
         for port in interface.inputs:
             if port.shape:
                 wanted[port.index] = (size, *wanted.get(port.index, port.shape)[1:])

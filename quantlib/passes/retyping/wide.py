@@ -178,8 +178,9 @@ class Wide(Rewriter):
         name, inputs = self.source.names[at], vector(operator.inputs)
         for weight in known.weights:
             t = inputs[weight.operand] if weight.operand < len(inputs) else -1
-            if weight.static and (self.data(t) is None or self._type(t) not in weight.static):
-                raise Refusal(f"{name} whose weight is no constant of {' or '.join(weight.static[:2])}")
+            takes = weight.beside(_WIDE)
+            if takes and (self.data(t) is None or self._type(t) not in takes):
+                raise Refusal(f"{name} whose weight is no constant of {' or '.join(takes)}")
             if weight.static and self.before[t].sparsity is not None:
                 raise Refusal(f"{name} with a sparse weight")
         bias = self._bias_of(known, inputs)

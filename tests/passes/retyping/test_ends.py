@@ -17,6 +17,7 @@ from quantlib.passes import retype, tidy
 from quantlib.runners import affine_of
 from quantlib.tflite import METADATA, Draft, Model, Quantization, quantization_table
 from tests.support.litert import RESOLVERS, interpreter
+from tests.support.models import branches
 from tests.support.network import Network, served
 from tests.support.networks import example
 from tests.support.planned import names, planned, samples
@@ -341,3 +342,14 @@ def test_converters_files_are_exact(path: Path) -> None:
     model = ql.read(path)
     for first, last in (("FLOAT32", "UINT8"), ("UINT8", "INT16"), ("INT16", "FLOAT32")):
         assert difference(model, retype(model, input_type=first, output_type=last).model, "reference") == 0
+
+
+def test_what_another_subgraph_runs_keeps_its_ends() -> None:
+    """IF hands its branch what it has, whether that has a signature of its own or not."""
+    model = branches()
+    edited = retype(model, input_type="uint8", input_stats=(127.5, 127.5))
+    assert edited.model.tensor((0, 1)).type == "UINT8"
+    assert "another subgraph runs this one" in str(edited.kept[-1])
+    assert edited.model.subgraphs[1] == model.subgraphs[1]
+    for resolver in RESOLVERS:
+        interpreter(edited.model.to_bytes(), resolver)

@@ -279,6 +279,17 @@ def two_inputs() -> Model:
     return net.done(net.op("ADD", [x, y], "z", (3, 4), Table("AddOptions")))
 
 
+def narrowed() -> Model:
+    net = Network()
+    options = Table("Pool2DOptions", filter_height=3, filter_width=1, stride_h=1, stride_w=1, padding=1)
+    return net.done(net.op("MAX_POOL_2D", [net.input("x", (1, 4, 2, 1))], "y", (1, 2, 2, 1), options))
+
+
+def test_a_batch_beside_a_shape_that_begins_with_it() -> None:
+    shape = (2, 16, 16, 3)
+    assert retype(classifier(), batch=2, shapes={"image": shape}).model.tensor("image").shape == shape
+
+
 @pytest.mark.parametrize(
     ("model", "wish", "error", "message"),
     [
@@ -291,6 +302,8 @@ def two_inputs() -> Model:
         (classifier, {"shapes": {"image": (1, 12, 16, 3)}}, InvalidValue, "RESHAPE"),
         (classifier, {"shapes": {"picture": (1,)}}, NotFound, "no input 'picture'; the model has image"),
         (two_inputs, {"batch": 2}, InvalidValue, "one batch is required"),
+        (narrowed, {"shapes": {"x": (1, 2, 2, 1)}}, InvalidValue, r"left of it, shape \[1, 0, 2, 1\]"),
+        (classifier, {"batch": 2, "shapes": {"image": (3, 16, 16, 3)}}, InvalidValue, "leave the batch out"),
         (classifier, {"batch": "dynamic", "target": "edgetpu"}, InvalidValue, "edgetpu takes no dimension"),
         (classifier, {"batch": 2, "target": "edgetpu"}, InvalidValue, "edgetpu doesn't take the result"),
     ],

@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import quantlib as ql
 from quantlib.errors import InvalidValue
 from quantlib.passes import retype
 from quantlib.tflite import GraphDraft, Model, Table
 from tests.support.litert import RESOLVERS
 from tests.support.models import constant, parameters
+from tests.support.network import Network, gaussian
 from tests.support.networks_integer import Integer
-from tests.support.planned import names
+from tests.support.planned import decibels, names, planned, samples
 from tests.support.widened import beside, both, widened
 
 Array = npt.NDArray[Any]
@@ -202,3 +204,19 @@ def test_called_subgraphs_that_are_handed_int8_stay() -> None:
         "subgraph 1: operators hand it INT8; stays INT8",
     ]
     assert {t.type for t in edited.model.tensors() if t.subgraph == 1} == {"INT8"}
+
+
+def test_depthwise_filters_of_int4_stay_beside_int8() -> None:
+    """LiteRT's INT16 kernel reads the packed weights as bytes."""
+    net = Network()
+    conv = net.convolution("conv", net.input("x", (1, 4, 4, 3)), gaussian((5, 3, 3, 3), 1, 0.2))
+    model = net.done(net.convolution("deep", conv, gaussian((1, 3, 3, 5), 2, 0.3), depthwise=True))
+    data = samples(net)
+    small = ql.quantize(model, planned(model, data, "int8-int4"))
+    edited = widened(small)
+    assert [str(line) for line in edited.kept] == [
+        "deep_int8: DEPTHWISE_CONV_2D whose weight is no constant of INT8; stays INT8"
+    ]
+    assert edited.model.tensor("deep_int8").type == "INT8"
+    before, after = (min(decibels(model, m, data)) for m in (small, edited.model))
+    assert after > before - 0.5
