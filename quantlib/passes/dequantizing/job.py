@@ -188,14 +188,24 @@ class Job:
         count = 1 if affine is None else affine.scale.size
         scales = "" if affine is None else f" with {count:,} scale{'s' * (count != 1)}"
         figures: dict[str, int | str] = {"type": tensor.type, "elements": int(np.prod(tensor.shape, dtype=np.int64))}
-        grid = ", steps noted" if (self.source.index, source) in self.shelf.grids else ""
+        noted = (self.source.index, source) in self.shelf.grids and not self._refuses_notes(source)
+        grid = ", steps noted" if noted else ""
         what = f"{tensor.type}{scales} to {_FLOAT}{grid}"
         self.report.constants.append(Line(tensor.name or str(tensor), what, figures))
 
     def _note(self, t: int) -> Table | None:
         """What quantizing again takes as trained, of a tensor and those that became one with it."""
+        if self._refuses_notes(t):
+            return None
         grid = self.shelf.grids.get((self.source.index, t))
         return self._ranges(t) if grid is None and self.shelf.ranges else grid
+
+    def _refuses_notes(self, t: int) -> bool:
+        """Whether a kernel takes floats with scales for integers (tflite/kernels/embedding_lookup.cc)."""
+        root = self._root(t)
+        joined = {t, root, *(m for m, other in self.root.items() if other == root)}
+        readers = (use.operator for one in joined for use in self.source.uses.get(one, ()))
+        return any(self.source.names[o] == "EMBEDDING_LOOKUP" for o in readers)
 
     def _ranges(self, t: int) -> Table | None:
         joined = [t, *(m for m, root in self.root.items() if root == t)]

@@ -12,7 +12,7 @@ import quantlib as ql
 from quantlib.tflite import Draft, Model, Table
 from tests.support.litert import RESOLVERS, interpreter
 from tests.support.models import parameters
-from tests.support.networks_integer import VALID
+from tests.support.networks_integer import VALID, rarer
 from tests.support.rules import unknown_to_reference, violations
 
 Array = npt.NDArray[Any]
@@ -135,3 +135,13 @@ def test_any_network_is_quantized_again(name: str) -> None:
     for resolver in RESOLVERS:
         if resolver != "reference" or not unknown_to_reference(data):
             interpreter(data, resolver)
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_ranges": True}, {"keep_weights": True}])
+def test_tables_of_embeddings_carry_no_scale(options: dict[str, Any]) -> None:
+    """LiteRT's EMBEDDING_LOOKUP takes floats with scales for integers, and refuses the file."""
+    made = ql.dequantize(rarer(), **options).model
+    assert made.tensor("table").type == "FLOAT32"
+    assert made.tensor("table").quantization is None
+    for resolver in RESOLVERS:
+        interpreter(made.to_bytes(), resolver)
