@@ -139,9 +139,13 @@ def refit(
     edit = partial(edit, deflated=False)
     known = readings(model)
     # without a word of samples each weight loses some: this names all that the edit is about
-    names = [line.where for line in edit(model, refit={}).done if isinstance(known.get(line.where), Reading)]
+    tried = edit(model, refit={})
+    names = [line.where for line in tried.done if isinstance(known.get(line.where), Reading)]
     if not names:
-        raise InvalidValue("the edit changes no weight that can be refitted; see what it says of each")
+        whys = [f"{line.where}: {known.get(line.where, 'nothing reads it')}" for line in tried.done]
+        whys += [str(line) for line in tried.kept]
+        shown = f": {whys[0]}" + (f" (and {len(whys) - 1} more)" if whys[1:] else "") if whys else ""
+        raise InvalidValue(f"the edit changes no weight that can be refitted{shown}")
     kept = list(samples(data, interface_of(model, signature)))
     run: dict[str, Any] = {"signature": signature, "runner": runner, "sequence": sequence}
     found = gram(model, kept, names, **run)

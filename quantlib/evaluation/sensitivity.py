@@ -70,9 +70,13 @@ def sensitivity(
     ['conv2/kernel', 'conv3/kernel', 'dense/kernel']
     """
     edit = partial(edit, deflated=False)
-    names = [line.where for line in edit(model).done]
+    tried = edit(model)
+    names = [line.where for line in tried.done]
     if not names:
-        raise InvalidValue("the edit leaves all weights alone, so there is no error to measure; see what it kept")
+        said = f": {tried.kept[0]}" + (f" (and {len(tried.kept) - 1} more)" if tried.kept[1:] else "")
+        raise InvalidValue(
+            f"the edit leaves all weights alone, so there is no error to measure{said if tried.kept else ''}"
+        )
     interface = interface_of(model, signature)
     kept = list(finite_samples(samples(data, interface), interface))
     found = {}

@@ -59,6 +59,7 @@ def plan_integer(model: Model, recipe: Recipe, statistics: Statistics | None, ta
     ends: list[End] = []
     notes = changes(asked, recipe, target)
     notes += [] if recipe.default_ranges is None else [_dummy(recipe)]
+    notes += _without_floats(model, recipe, called)
     with of_model(statistics, model):
         for g in range(len(model.subgraphs)):
             graph = Graph(model, g)
@@ -99,6 +100,17 @@ _PARTLY = frozenset({"TRANSPOSE_CONV"})
 def _dummy(recipe: Recipe) -> str:
     lo, hi = recipe.default_ranges or (0.0, 0.0)
     return f"activations that nothing else is known of have the range {lo:g}..{hi:g}: for trials of speed only"
+
+
+def _without_floats(model: Model, recipe: Recipe, called: set[int]) -> list[str]:
+    """What to say where inputs or outputs are to have a type, and none is float."""
+    notes = []
+    for end, wanted in (("input", recipe.input_type), ("output", recipe.output_type)):
+        vectors = [getattr(graph, f"{end}s") for g, graph in enumerate(model.subgraphs) if g not in called]
+        found = [(g, t) for g, v in enumerate(vectors) if v is not None for t in v.tolist()]
+        if wanted != "FLOAT32" and not any(model.tensor(place).type == "FLOAT32" for place in found):
+            notes.append(f"no {end} is FLOAT32, so {end}_type {wanted} says nothing; retype changes finished models")
+    return notes
 
 
 def _called(model: Model) -> set[int]:

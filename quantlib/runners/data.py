@@ -127,6 +127,8 @@ def _files(path: Path, interface: Interface) -> Iterator[Any]:
 
 def _loaded(path: Path) -> Array | dict[str, Array]:
     """Arrays of a file; those of an ``.npy`` stay on disk until they are read."""
+    if path.exists() and not path.is_file():
+        raise InvalidValue(f"{path}: a pipe or device, and data are read more than once; save them to a file")
     try:
         with open(path, "rb") as file:
             if not zipfile.is_zipfile(file):

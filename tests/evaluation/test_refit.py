@@ -183,3 +183,9 @@ def test_clusters_make_up_for_what_those_before_did(form: str, options: dict[str
         simple + 2 if "per" in options else once + 0.5
     )  # of little error there is little to make up for
     assert edit(model, refit=refit(model, DATA, edit, runner="numpy")).model.to_bytes() == edits[2].model.to_bytes()
+
+
+def test_why_nothing_can_be_refitted_is_said() -> None:
+    model = ql.quantize(ql.read(ql.demo.MODEL), ql.recipes.int8(default_ranges=(-1.0, 1.0)))
+    with pytest.raises(InvalidValue, match=r"no weight that can be refitted: .+: .+"):
+        refit(model, ql.demo.CALIBRATION, functools.partial(ql.prune, sparsity=0.5), runner="numpy")

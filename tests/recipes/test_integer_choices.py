@@ -363,3 +363,15 @@ def test_a_quantized_layer_in_a_float_model_is_left_alone() -> None:
     y = net.op("FULLY_CONNECTED", [x, w, bias], "y", (1, 4), Table("FullyConnectedOptions"))
     plan = plan_integer(net.done(y), recipe(default_ranges=(-4, 4)), None)
     assert operator(plan, "y").reason == "some of its operands are quantized already"
+
+
+def test_types_of_ends_that_are_integers_already_are_not_passed_over() -> None:
+    net, model = two_steps()
+    small = ql.quantize(model, recipe(input_type="INT8", output_type="INT8"), calibrated(model, samples(net)))
+    plan = plan_integer(small, recipe(input_type="UINT8", output_type="UINT8"), None)
+    assert [n.split(",")[0] for n in plan.notes] == ["no input is FLOAT32", "no output is FLOAT32"]
+    assert not [
+        n
+        for n in plan_integer(model, recipe(input_type="UINT8", default_ranges=(-1.0, 1.0)), None).notes
+        if "FLOAT32" in n
+    ]

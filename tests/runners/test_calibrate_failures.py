@@ -375,3 +375,11 @@ def test_an_interrupt_keeps_what_is_done(
         ql.calibrate(model, interrupted(), executor=one, checkpoint=path)
     assert load(path).samples >= 16
     assert ql.calibrate(model, data, checkpoint=path) == whole
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    pipe = tmp_path / "samples.npz"
+    os.mkfifo(pipe)
+    with pytest.raises(InvalidValue, match="a pipe or device, and data are read more than once"):
+        ql.calibrate(ql.read(ql.demo.MODEL), pipe)

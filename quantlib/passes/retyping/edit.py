@@ -237,6 +237,11 @@ def _with_ends(
             changed += _change(graphs[g], side, t, kind, given, lines, only=named or len(found) == 1)
         if found and not changed and not any(kind == _type(model, g, t) for g, t, kind, _ in found):
             raise InvalidValue(f"{lines.kept[-1]}; none of the {len(found)} {side}s can be changed")
+    if given is not None and not any(ends.took_given for ends in graphs.values()):
+        raise InvalidValue(
+            "input_stats says nothing: no input that is to be integer lacks a scale; leave it out, or name an "
+            "input_type"
+        )
     for ends in graphs.values():
         ends.done()
     update_runtime(draft)

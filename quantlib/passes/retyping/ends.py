@@ -34,6 +34,11 @@ class Ends:
     draft : Draft
     g : int
         Index of the subgraph.
+
+    Attributes
+    ----------
+    took_given : bool
+        Whether an input got its scale from mean and deviation that were given.
     """
 
     def __init__(self, draft: Draft, g: int) -> None:
@@ -41,6 +46,7 @@ class Ends:
         self.heads: list[Table] = []
         self.removed: set[int] = set()
         self.ends = ends_of(draft, g)
+        self.took_given = False
 
     def done(self) -> None:
         """Put the operators in order."""
@@ -139,6 +145,7 @@ class Ends:
                 return retyped(form, kind)
         known = old if old is not None else given
         if known is not None:
+            self.took_given |= old is None
             return retyped(known, kind)
         stats = ", or give mean and deviation of the input (--input-stats MEAN,STD)" if beside == "QUANTIZE" else ""
         raise InvalidValue(
