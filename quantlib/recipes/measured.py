@@ -82,7 +82,7 @@ def of_model(statistics: Statistics | None, model: Model) -> Iterator[None]:
     hashing.start()
     try:
         yield
-    except Exception:
+    except Exception:  # whatever planning of another model ran into, that it is another one says more
         require_own(statistics, model)
         raise
     hashing.join()

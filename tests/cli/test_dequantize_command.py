@@ -78,7 +78,7 @@ def test_options_are_those_of_the_function(tmp_path: Path, model: str, option: s
     path, out = tmp_path / "in.tflite", tmp_path / "out.tflite"
     given.write(path)
     assert main(["dequantize", str(path), "-o", str(out), option]) == 0
-    assert read(out) == ql.dequantize(given, **field).model  # type: ignore[arg-type]  # a name and a value
+    assert read(out) == ql.dequantize(given, **field).model  # type: ignore[arg-type]  # mypy knows no names in **
 
 
 def test_misuse_is_one_line(capsys: pytest.CaptureFixture[str], small: Path, tmp_path: Path) -> None:

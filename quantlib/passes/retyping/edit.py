@@ -88,6 +88,8 @@ def retype(
         made = _with_activations(made, activations, ends, lines)
     if input_type is not None or output_type is not None:
         made = _with_ends(made, _kinds(input_type), _kinds(output_type), _given(input_stats), lines)
+    elif input_stats is not None:
+        raise InvalidValue("input_stats says nothing without a type of inputs; name one, or leave it out")
     if batch is not None or shapes:
         made = _with_shapes(
             made, batch, {name: tuple(shape) for name, shape in (shapes or {}).items()}, target, lines

@@ -357,6 +357,6 @@ def test_what_another_subgraph_runs_keeps_its_ends() -> None:
 
 def test_mean_and_deviation_that_nobody_asks_for_are_refused() -> None:
     small = ql.quantize(ql.read(ql.demo.MODEL), ql.recipes.int8(input_type="INT8", default_ranges=(-1.0, 1.0)))
-    for options in ({"input_type": "uint8"}, {"output_type": "int8"}):
+    for options in ({"input_type": "uint8"}, {"output_type": "int8"}, {"activations": "int16"}, {"batch": 2}):
         with pytest.raises(InvalidValue, match="input_stats says nothing"):
             retype(small, input_stats=(127.5, 127.5), **options)
