@@ -6,7 +6,7 @@ values; but for moving averages, merging them gives the same bits in every order
 ===========  ===================================================================================================
 states       `MinMaxState`, `HistogramState`, `MovingAverageState`, `Channels`, `OBSERVERS`, `new_state`
 statistics   `Collector`, `Statistics`, `merge`, `load`, `Key`
-ranges       `MinMax`, `Percentile`, `Entropy`, `MSE`, `Blend`, `Headroom`, `RangeChooser`, `RANGES`
+ranges       `MinMax`, `Percentile`, `Entropy`, `MSE`, `Blend`, `Headroom`, `RangeChooser`, `RANGES`, `choose_all`
 findings     `Finding`, `findings`, `tail_ratio`, `SampleWatch`, `sample_findings`
 ===========  ===================================================================================================
 
@@ -28,7 +28,7 @@ from __future__ import annotations
 from .channels import Channels
 from .collector import Collector
 from .mistakes import Finding, SampleWatch, findings, sample_findings, tail_ratio
-from .ranges import MSE, RANGES, Blend, Entropy, Headroom, MinMax, Percentile, RangeChooser
+from .ranges import MSE, RANGES, Blend, Entropy, Headroom, MinMax, Percentile, RangeChooser, choose_all
 from .states import OBSERVERS, HistogramState, MinMaxState, MovingAverageState, new_state
 from .statistics import Key, Statistics, load, merge, require_own
 
@@ -51,6 +51,7 @@ __all__ = [
     "RangeChooser",
     "SampleWatch",
     "Statistics",
+    "choose_all",
     "findings",
     "load",
     "merge",

@@ -111,11 +111,16 @@ class Sums:
         body, signs = limbs[:, :-1], limbs[:, -1]
         if not body.shape[1]:
             return np.zeros(len(self))
-        rows = np.arange(len(self))
-        said = body != (signs & _MASK)[:, None]  # the rest is what a sign is continued by
-        top = np.where(said.any(axis=1), body.shape[1] - 1 - np.argmax(said[:, ::-1], axis=1), 0)
+        width = body.shape[1]
+        if width <= 3:  # most often
+            top: NDArray[np.intp] | int = width - 1
+            first, second, third = (body[:, width - k] if k <= width else np.zeros_like(signs) for k in (1, 2, 3))
+        else:
+            rows = np.arange(len(self))
+            said = body != (signs & _MASK)[:, None]  # the rest is what a sign is continued by
+            top = np.where(said.any(axis=1), width - 1 - np.argmax(said[:, ::-1], axis=1), 0)
+            first, second, third = (np.where(top >= k, body[rows, np.maximum(top - k, 0)], 0) for k in range(3))
         # Three limbs, of 65 bits or more, rounded once: what the first two are too long for goes with the third.
-        first, second, third = (np.where(top >= k, body[rows, np.maximum(top - k, 0)], 0) for k in range(3))
         high = (first + (signs << _BITS)).astype(np.float64) * 2.0**_BITS
         both = high + second
         size = both * 2.0**_BITS + ((second - (both - high)) * 2.0**_BITS + third)

@@ -1,4 +1,4 @@
-"""The range of least mean square error of a histogram, on the grid that is deployed.
+"""The ranges of least mean square error of histograms, on the grids that are deployed.
 
 Lengths are in bins. Values of a bin are spread evenly over it: h is a density, constant within each bin. With
 ``G(t)``, the integral of ``(t - x) h(x)`` over ``x < t``, and the total moments ``m0 m1 m2`` of h, the error of a
@@ -7,6 +7,10 @@ parts, ``m2 - 2 v m1 + v**2 m0 - 2 s sum(G(b))``: one look-up for each boundary.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,145 +37,201 @@ _FEW = 1 << 5
 _FINAL = 16
 _NEAR = 64
 
-#: Boundaries looked up at once: a few arrays of 512 KiB.
-_CHUNK = 1 << 16
+#: Boundaries looked up at once: a few arrays of 128 KiB.
+_CHUNK = 1 << 14
 
 # Above, a step is narrower than a bin, within which rounding errors are even: their mean square is s**2 / 12.
 _LEVELS = 1 << 12
 
+#: Histograms that are searched side by side: one alone has few numbers for a call of NumPy.
+_TOGETHER = 32
 
-def least_error(
-    counts: NDArray[np.int64], exponent: int, full: tuple[float, float], kind: ElementType, symmetric: bool
-) -> tuple[float, float]:
-    """The range, within a full one that holds zero, of least mean square error.
+_Floats = NDArray[np.float64]
 
-    Parameters
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """A histogram whose range is wanted.
+
+    Attributes
     ----------
     counts : int64 array of shape (2048,)
         Bin k, at ``k + 1024``, covers ``[k * 2**exponent, (k + 1) * 2**exponent)``.
     exponent : int
     full : (lo, hi)
-        Always a candidate, and wins ties.
+        Range that holds zero. Always a candidate, and wins ties.
+    """
+
+    counts: NDArray[np.int64]
+    exponent: int
+    full: tuple[float, float]
+
+
+def least_error(searches: Sequence[Search], kind: ElementType, symmetric: bool) -> list[tuple[float, float]]:
+    """The range, within each full one, of least mean square error: the same beside others as by itself.
+
+    Parameters
+    ----------
+    searches : sequence of Search
     kind : ElementType
         An integer type.
     symmetric : bool
-        Whether `full` is, and the grid.
+        Whether the full ranges are, and the grids.
     """
-    if full[1] - full[0] <= _NARROW:
-        return full
-    grid = _Grid(counts, exponent, full, kind, symmetric)
-    two_sided = not symmetric and full[0] < 0 < full[1]
+    found = [s.full for s in searches]
+    for two_sided in (False, True):
+        alike = [
+            i
+            for i, (lo, hi) in enumerate(found)
+            if hi - lo > _NARROW and (not symmetric and lo < 0 < hi) == two_sided
+        ]
+        for start in range(0, len(alike), _TOGETHER):
+            some = alike[start : start + _TOGETHER]
+            best = _best(_Grid([searches[i] for i in some], kind, symmetric), two_sided)
+            for i, (low, high) in zip(some, best.tolist(), strict=True):
+                found[i] = found[i][0] * low, found[i][1] * high
+    return found
+
+
+def _best(grid: _Grid, two_sided: bool) -> _Floats:
+    """The fractions of each side of least error: of shape (n, 2)."""
     per_octave, points = (_STEPS_PER_OCTAVE, 9) if two_sided else (_ONE_SIDED, 17)
     steps = 2.0 ** (-np.arange(_OCTAVES * per_octave + 1) / per_octave)
-    low, high = (steps[:, None], steps[None]) if two_sided else (steps, steps)
-    tried, errors = _flat(low, high), grid.judged(low, high).ravel()
-    reach, part, news = 1 / per_octave, errors, tried
+    low, high = (steps[None, :, None], steps[None, None]) if two_sided else (steps[None], steps[None])
+    news, part = grid.flat(low, high), grid.judged(low, high)
+    tried, errors, reach = news, part, 1 / per_octave
     for _ in range(_ROUNDS):
-        best = np.argpartition(part, _KEPT)[:_KEPT]
+        best = np.argpartition(part, _KEPT, axis=1)[:, :_KEPT]
         near = 2.0 ** (reach * np.linspace(-1, 1, points))
-        kept = np.minimum(news[best][..., None] * near, 1.0)
-        low, high = (kept[:, 0, :, None], kept[:, 1, None]) if two_sided else (kept[:, 0], kept[:, 1])
-        news, part = _flat(low, high), grid.judged(low, high).ravel()
-        tried, errors = np.concatenate([tried, news]), np.concatenate([errors, part])
+        kept = np.minimum(_taken(news, best)[..., None] * near, 1.0)
+        low, high = kept[:, :, 0], kept[:, :, 1]
+        if two_sided:
+            low, high = low[..., None], high[..., None, :]
+        news, part = grid.flat(low, high), grid.judged(low, high)
+        tried, errors = np.concatenate([tried, news], axis=1), np.concatenate([errors, part], axis=1)
         reach /= 4
-    return grid.range(grid.best(tried, errors))
+    return grid.best(tried, errors)
 
 
-def _flat(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack(np.broadcast_arrays(low, high), axis=-1).reshape(-1, 2)
+def _taken(pairs: _Floats, places: NDArray[np.intp]) -> _Floats:
+    """Pairs, of shape (n, candidates, 2), at some places of each row."""
+    return np.take_along_axis(pairs, places[..., None], axis=1)
+
+
+def _rows(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
+    """A value for each histogram, to be broadcast with an array of which each has a row."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 class _Grid:
-    """Errors of a histogram on the grids of some candidates: fractions of the full range's two ends."""
+    """Errors of histograms on the grids of candidates, which are fractions of the two ends of the full ranges."""
 
-    def __init__(
-        self,
-        counts: NDArray[np.int64],
-        exponent: int,
-        full: tuple[float, float],
-        kind: ElementType,
-        symmetric: bool,
-    ) -> None:
-        self._full, self._exponent, self._kind, self._symmetric = full, exponent, kind, symmetric
-        self._levels = (1 << kind.bits) - 1
-        h = np.append(counts, 0).astype(np.float64)
-        k = np.arange(-HALF, HALF + 1) + 0.5
-        self._h = h
-        self._m0, self._m1, self._m2 = h.sum(), (h * k).sum(), (h * (k * k + 1 / 12)).sum()
-        self._below = np.append(0.0, np.cumsum(h)[:BINS])
-        self._g = np.append(0.0, np.cumsum(self._below + h / 2)[:BINS])
-        self._j = np.append(0.0, np.cumsum(2 * self._g + self._below + h / 3)[:BINS])
+    def __init__(self, searches: Sequence[Search], kind: ElementType, symmetric: bool) -> None:
+        self._kind, self._symmetric, self._levels = kind, symmetric, (1 << kind.bits) - 1
+        self._full = np.array([s.full for s in searches])
+        self._exponent = np.array([s.exponent for s in searches])
+        h, below, g, j = np.zeros((4, len(searches), BINS + 1))
+        for row, search in zip(h, searches, strict=True):
+            row[:BINS] = search.counts
+        k, some = np.arange(-HALF, HALF + 1) + 0.5, np.empty_like(h)
+        self._m0 = h.sum(axis=1)
+        self._m1, self._m2 = (np.multiply(h, x, out=some).sum(axis=1) for x in (k, k * k + 1 / 12))
+        # each is the sum of what comes before
+        np.cumsum(h[:, :-1], axis=1, out=below[:, 1:])
+        np.divide(h, 2, out=some)
+        some += below
+        np.cumsum(some[:, :-1], axis=1, out=g[:, 1:])
+        np.multiply(g, 2, out=some)
+        some += below
+        some += h / 3
+        np.cumsum(some[:, :-1], axis=1, out=j[:, 1:])
+        self._h, self._below, self._g, self._j = (a.reshape(-1) for a in (h, below, g, j))
 
-    def range(self, fractions: NDArray[np.float64]) -> tuple[float, float]:
-        """The candidate's range."""
-        return self._full[0] * float(fractions[0]), self._full[1] * float(fractions[1])
+    def flat(self, low: _Floats, high: _Floats) -> _Floats:
+        """Fractions of the two sides, which are broadcast: of shape (n, candidates, 2)."""
+        pairs = np.stack(np.broadcast_arrays(low, high), axis=-1)
+        pairs = pairs.reshape(len(pairs), -1, 2)
+        return np.broadcast_to(pairs, (len(self._full), *pairs.shape[1:]))
 
-    def judged(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What a first look says of the errors for fractions of each side, which are broadcast."""
+    def judged(self, low: _Floats, high: _Floats) -> _Floats:
+        """What a first look says of the errors for fractions of the two sides: of shape (n, candidates)."""
         if self._levels <= _FEW:
-            return self.errors(_flat(low, high))
-        least, most = (np.ldexp(self._full[side] * part, -self._exponent) for side, part in ((0, low), (1, high)))
-        return self._fine((most - least) / self._levels, least, most)
+            return self.errors(self.flat(low, high))
+        powers = _rows(-self._exponent, low)
+        least, most = (np.ldexp(_rows(self._full[:, k], low) * part, powers) for k, part in enumerate((low, high)))
+        return self._fine((most - least) / self._levels, least, most).reshape(len(self._full), -1)
 
-    def best(self, tried: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The fractions of least error, of those of shape (n, 2) that `judged` says this of; the first of equals."""
+    def best(self, tried: _Floats, errors: _Floats) -> _Floats:
+        """The fractions of least error, of those of shape (n, candidates, 2) that `judged` says this of.
+
+        The first of equals.
+        """
         if _FEW < self._levels < _LEVELS:
+            near = np.argpartition(errors, min(_NEAR, errors.shape[1] - 1), axis=1)[:, :_NEAR]
+            order = np.argsort(np.take_along_axis(errors, near, axis=1), axis=1, kind="stable")
+            near = np.take_along_axis(near, order, axis=1)
             # Equal candidates, of which there are many at a range's end, have equal errors: one is enough.
-            near = np.argpartition(errors, min(_NEAR, errors.size - 1))[:_NEAR]
-            near = near[np.argsort(errors[near], kind="stable")]
-            best = near[np.diff(errors[near], prepend=-1.0) > 0][:_FINAL]
-            # The full range came first, and stays before its equals.
-            tried = tried[np.append(0, best)]
+            news = np.diff(np.take_along_axis(errors, near, axis=1), prepend=-1.0, axis=1) > 0
+            first = np.argsort(~news, axis=1, kind="stable")[:, :_FINAL]
+            # The full range came first, and stays before its equals; it fills rows that have fewer, too.
+            best = np.where(np.take_along_axis(news, first, axis=1), np.take_along_axis(near, first, axis=1), 0)
+            tried = _taken(tried, np.insert(best, 0, 0, axis=1))
             errors = self.errors(tried)
-        return np.asarray(tried[int(np.argmin(errors))])
+        return _taken(tried, np.argmin(errors, axis=1)[:, None])[:, 0]
 
-    def errors(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum of square errors for fractions of shape (n, 2), in square bins."""
-        affine, step, least, most = self._parameters(fractions)
+    def errors(self, fractions: _Floats) -> _Floats:
+        """Sums of square errors for fractions of shape (n, candidates, 2), in square bins: (n, candidates)."""
+        affine, step = self._parameters(fractions)
+        points = affine.zero_point.reshape(step.shape)
+        least, most = (affine.qmin - points) * step, (affine.qmax - points) * step
         if self._levels >= _LEVELS:
             return self._fine(step, least, most)
-        rows = max(1, _CHUNK // self._levels)
-        parts = [slice(start, start + rows) for start in range(0, step.size, rows)]
-        return np.concatenate([self._exact(affine, step, most, part) for part in parts])
+        levels = np.arange(affine.qmin, affine.qmax) + 0.5
+        size, rows = step.reshape(-1, 1), np.repeat(np.arange(len(step)), step.shape[1])
+        count = max(1, _CHUNK // self._levels)
+        parts = [slice(start, start + count) for start in range(0, size.size, count)]
+        sums = [self._g_at((levels - points.reshape(-1, 1)[p]) * size[p], rows[p]).sum(axis=1) for p in parts]
+        return np.asarray(self._above(most) - 2 * step * np.concatenate(sums).reshape(step.shape))
 
-    def _parameters(
-        self, fractions: NDArray[np.float64]
-    ) -> tuple[Affine, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Parameters of each candidate; its step, least and greatest level in bins."""
-        low, high = (self._full[side] * fractions[:, side] for side in (0, 1))
+    def _parameters(self, fractions: _Floats) -> tuple[Affine, _Floats]:
+        """Parameters of all candidates in a row, and their steps in bins: (n, candidates)."""
+        low, high = ((self._full[:, None, side] * fractions[..., side]).reshape(-1) for side in (0, 1))
         affine = affine_from_range(low, high, self._kind, granularity=PerAxis(0), symmetric=self._symmetric)
-        step = np.ldexp(affine.scale.astype(np.float64), -self._exponent)
-        least: NDArray[np.float64] = (affine.qmin - affine.zero_point).astype(np.float64) * step
-        most: NDArray[np.float64] = (affine.qmax - affine.zero_point).astype(np.float64) * step
-        return affine, step, least, most
+        step = affine.scale.astype(np.float64).reshape(fractions.shape[:2])
+        return affine, np.ldexp(step, -self._exponent[:, None])
 
-    def _exact(
-        self, affine: Affine, step: NDArray[np.float64], most: NDArray[np.float64], part: slice
-    ) -> NDArray[np.float64]:
-        step, most, points = step[part], most[part], affine.zero_point[part]
-        t = (np.arange(affine.qmin, affine.qmax) + 0.5 - points[:, None]) * step[:, None]
-        sums = self._g_at(*self._places(t)).sum(axis=1)
-        return np.asarray(self._m2 - 2 * most * self._m1 + most**2 * self._m0 - 2 * step * sums)
+    def _fine(self, step: _Floats, least: _Floats, most: _Floats) -> _Floats:
+        """Errors where those within a step are even."""
+        every = np.arange(len(self._full))
+        low, high = self._places(least, every), self._places(most, every)
+        inside = self._below_at(*high) - self._below_at(*low)
+        return np.asarray(inside * step**2 / 12 + self._j_at(*low) + (self._above(most) - self._j_at(*high)))
 
-    def _fine(
-        self, step: NDArray[np.float64], least: NDArray[np.float64], most: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        (low, low_part), (high, high_part) = self._places(least), self._places(most)
-        inside = self._below_at(high, high_part) - self._below_at(low, low_part)
-        above = self._m2 - 2 * most * self._m1 + most**2 * self._m0 - self._j_at(high, high_part)
-        return np.asarray(inside * step**2 / 12 + self._j_at(low, low_part) + above)
+    def _above(self, most: _Floats) -> _Floats:
+        """The error if all there is were rounded to the greatest level."""
+        m0, m1, m2 = (_rows(m, most) for m in (self._m0, self._m1, self._m2))
+        return np.asarray(m2 - 2 * most * m1 + most**2 * m0)
 
-    def _places(self, t: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Index of the bin that holds each position, and how far into it; all that is beyond is in the last."""
-        t = np.maximum(t + HALF, 0.0)
-        bins = np.minimum(t, BINS).astype(np.intp)
-        return bins, t - bins
+    def _places(self, t: _Floats, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], _Floats]:
+        """Place of the bin that holds each position, and how far into it; all that is beyond is in the last."""
+        part = t + HALF
+        np.maximum(part, 0.0, out=part)
+        bins = np.minimum(part, BINS).astype(np.intp)
+        part -= bins
+        bins += _rows(rows * (BINS + 1), bins)
+        return bins, part
 
-    def _below_at(self, bins: NDArray[np.intp], f: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _below_at(self, bins: NDArray[np.intp], f: _Floats) -> _Floats:
         return self._below[bins] + self._h[bins] * f
 
-    def _g_at(self, bins: NDArray[np.intp], f: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self._g[bins] + f * (self._below[bins] + f * (self._h[bins] / 2))
+    def _g_at(self, t: _Floats, rows: NDArray[np.intp]) -> _Floats:
+        bins, f = self._places(t, rows)
+        found: _Floats = self._h[bins]
+        found /= 2
+        for higher in (self._below, self._g):
+            found *= f
+            found += higher[bins]
+        return found
 
-    def _j_at(self, bins: NDArray[np.intp], f: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _j_at(self, bins: NDArray[np.intp], f: _Floats) -> _Floats:
         return self._j[bins] + f * (2 * self._g[bins] + f * (self._below[bins] + f * (self._h[bins] / 3)))

@@ -25,6 +25,10 @@ from .channels import Channels
 
 _S = TypeVar("_S", bound="MinMaxState")
 
+#: Squares of the middles of a histogram's bins, in bins.
+_SQUARES = (np.arange(-HALF, HALF, dtype=np.float64) + 0.5) ** 2
+_SQUARES.flags.writeable = False
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MinMaxState:
@@ -187,9 +191,8 @@ class HistogramState(MinMaxState):
         """
         if not self.count or self.exponent is None:
             return 0.0
-        middles = np.arange(-HALF, HALF, dtype=np.float64) + 0.5
         with np.errstate(over="ignore", under="ignore"):
-            return float(np.ldexp(float(self.counts @ middles**2) / self.count, 2 * self.exponent))
+            return float(np.ldexp(float(self.counts @ _SQUARES) / self.count, 2 * self.exponent))
 
     def _observed(self, x: NDArray[Any]) -> HistogramState:
         bins = Bins(self.exponent, self.counts)

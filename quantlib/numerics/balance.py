@@ -25,7 +25,7 @@ from .mapping import quantize
 #: Rows up to this length are searched element by element, longer ones by a threshold.
 _SHORT = 64
 #: Elements that are worked on at once, in whole output channels: what is known of them stays in the cache.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 17
 #: Share of the variance of neighbouring pixels that they have in common; images and feature maps have more.
 _NEIGHBOURS = 0.5
 
@@ -252,20 +252,9 @@ def _flip(q: NDArray[Any], left: _Floats, affine: Affine, means: _Means, *, move
     rows = np.flatnonzero(2 * rest > least) if not moved else np.arange(len(q))
     if not rows.size:
         return
-    if rows.size < len(q):
-        some, errors = q[rows], left[rows]
-        _flip_rows(some, errors, affine, means.rows(rows), way[rows], rest[rows])
-        q[rows], left[rows] = some, errors
-    else:
-        _flip_rows(q, left, affine, means, way, rest)
-
-
-def _flip_rows(
-    q: NDArray[Any], left: _Floats, affine: Affine, means: _Means, way: _Floats, rest: NDArray[np.float64]
-) -> None:
-    """Do what `_flip` says, for rows in which there may be something to do."""
+    means, way, rest = means.rows(rows), way[rows], rest[rows]
     if q.shape[1] <= _SHORT:
-        _flip_below(q, left, affine, means, way, rest, 2 * rest)
+        _flip_below(q, left, affine, rows, means, way, rest, 2 * rest)
         return
     gain = means.size / means.ratio  # squared mean over variance
     full = gain.mean(axis=1, dtype=np.float64) * q.shape[1]
@@ -273,35 +262,38 @@ def _flip_rows(
     # where errors are spread evenly over a step, what lies below a price has means of half of `price * full` in all
     wanted = 2 * (rest + 4 * np.sqrt(rest * average) + 4 * average)
     price = np.minimum(wanted / np.maximum(full, _LEAST), 2 * rest)
-    rest = _flip_below(q, left, affine, means, way, rest, price)
+    rest = _flip_below(q, left, affine, rows, means, way, rest, price)
     again = np.flatnonzero(2 * rest > price + average)
     if again.size:  # they aren't
-        some, errors = q[again], left[again]
-        _flip_below(some, errors, affine, means.rows(again), way[again], rest[again], 2 * rest[again])
-        q[again], left[again] = some, errors
+        rest = rest[again]
+        _flip_below(q, left, affine, rows[again], means.rows(again), way[again], rest, 2 * rest)
 
 
 def _flip_below(
     q: NDArray[Any],
     left: _Floats,
     affine: Affine,
+    rows: NDArray[np.intp],
     means: _Means,
     way: _Floats,
     rest: NDArray[np.float64],
     price: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Move elements below a price for each row; what is left of each row's sum."""
-    most = left * (way[:, None] * means.sign)
-    below = np.float32(0.5) - price.astype(np.float32)[:, None] * (np.float32(0.5) / means.ratio)
-    found = np.flatnonzero((most > below) & (most > 0))
+    """Move elements of some rows below a price for each; what is left of each row's sum."""
+    some = left if rows.size == len(left) else left[rows]
+    most = some * (way[:, None] if (means.sign > 0).all() else way[:, None] * means.sign)
+    below = price.astype(np.float32)[:, None] * (np.float32(0.5) / means.ratio)
+    np.subtract(np.float32(0.5), below, out=below)
+    found = np.flatnonzero(most > np.maximum(below, 0, out=below))
     row, at = np.divmod(found, q.shape[1])
     towards, size, ratio = (_taken(a, row, at) for a in (means.sign, means.size, means.ratio))
     cost = (1 - 2 * most.reshape(-1)[found]) * ratio
-    moves = _Moves(found, row, towards * way[row], size, cost)
+    places = found if some is left else rows[row] * q.shape[1] + at
+    moves = _Moves(places, row, towards * way[row], size, cost)
     integers, errors = q.reshape(-1), left.reshape(-1)
     end = np.where(moves.towards > 0, affine.qmax, affine.qmin)
-    useful = np.flatnonzero((size > 0) & (integers[found] != end) & moves.help(rest))
-    moves = moves.some(useful[_by_price(row[useful], cost[useful], len(q))])
+    useful = np.flatnonzero((size > 0) & (integers[places] != end) & moves.help(rest))
+    moves = moves.some(useful[_by_price(row[useful], cost[useful], len(rows))])
     while moves.row.size:
         go = _leading(moves, rest)
         now = moves.some(go)
@@ -314,7 +306,7 @@ def _flip_below(
 
 @dataclass(frozen=True, slots=True)
 class _Moves:
-    """Elements that may move, by their place among all and their row; which way, for what gain and at what cost."""
+    """Elements that may move, by their place among all and in which row; which way, for what gain, at what cost."""
 
     found: NDArray[np.intp]
     row: NDArray[np.intp]

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from quantlib.calibration import MSE, HistogramState, MinMax
-from quantlib.calibration._mse import _Grid
+from quantlib.calibration import MSE, Blend, HistogramState, MinMax, Percentile, choose_all
+from quantlib.calibration._mse import Search, _Grid
 from quantlib.numerics import affine_from_range, dequantize, element_type, fake_quantize, quantize
 
 SIZE = 20_000
@@ -72,9 +72,9 @@ def test_the_error_is_that_of_evenly_filled_bins_on_the_deployed_grid(kind, symm
     state = HistogramState().observe(values("heavy")[:200] - 1)
     full = MinMax().choose(state, symmetric=symmetric)
     fractions = (fractions[0],) * 2 if symmetric else fractions
-    grid = _Grid(state.counts, state.exponent, full, element_type(kind), symmetric)
-    found = grid.errors(np.array([fractions]))[0] * 4.0**state.exponent
-    affine = affine_from_range(*grid.range(np.array(fractions)), kind, symmetric=symmetric)
+    grid = _Grid([Search(state.counts, state.exponent, full)], element_type(kind), symmetric)
+    found = grid.errors(np.array([[fractions]]))[0, 0] * 4.0**state.exponent
+    affine = affine_from_range(*np.multiply(full, fractions).tolist(), kind, symmetric=symmetric)
     # Many values evenly over every filled bin, through the integers and back.
     within = (np.arange(4000) + 0.5) / 4000
     exact = 0.0
@@ -103,6 +103,20 @@ def test_sixteen_bits():
     best = min(real_error(x, -full[1] * f, full[1] * f, "INT16", True) for f in np.linspace(0.9, 1, 50))
     assert real_error(x, lo, hi, "INT16", True) <= 1.01 * best
     assert hi > 0.99 * full[1]
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("kind", ["INT8", "INT4", "INT16"])
+@pytest.mark.parametrize("rule", [MSE(), Blend(), Percentile(99.0), MinMax()], ids=lambda rule: rule.name)
+def test_tensors_side_by_side_get_what_each_gets_by_itself(rule, kind, symmetric):
+    """More of them than are searched at once, of every kind, of all sizes, and some of next to nothing."""
+    arrays = [values(name) * np.float32(4.0**k) for k in (-9, 0, 5) for name in DISTRIBUTIONS]
+    arrays += [values(name)[:size] for size in (1, 2, 7) for name in DISTRIBUTIONS]
+    arrays += [np.zeros(3), np.full(3, 1e-9), np.full(2, -1e30), np.array([0.0, 5e-324])]
+    states = [HistogramState().observe(x) for x in arrays]
+    found = choose_all(rule, states, symmetric=symmetric, type=kind)
+    assert found == [rule.choose(state, symmetric=symmetric, type=kind) for state in states]
+    assert len(set(found)) > 40
 
 
 def test_what_does_not_help_keeps_the_whole_range():
