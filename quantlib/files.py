@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from quantlib.errors import QuantlibError, WriteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse a target that is there and is no file: `WriteFailed`."""
+    # what a link leads to by itself: that of a pipe, such as /dev/stdout, has no name that could be looked at
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise WriteFailed(f"{os.fspath(path)}: not a regular file; choose another path")
 
 
 @contextlib.contextmanager
@@ -45,8 +51,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = os.path.realpath(os.fspath(path))
     folder, name = os.path.split(target)
-    if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-        raise WriteFailed(f"{target}: not a regular file; choose another path")
+    require_regular(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:

@@ -88,6 +88,14 @@ def test_every_writer_follows_links_makes_ordinary_files_and_refuses_folders(tmp
     (tmp_path / "folder").mkdir()
     with pytest.raises(WriteFailed, match="folder: not a regular file; choose another path"):
         write(tmp_path / "folder")
+    reading, writing = os.pipe()
+    try:
+        if os.path.exists(f"/dev/fd/{writing}"):  # as /dev/stdout is one, behind links that lead nowhere
+            with pytest.raises(WriteFailed, match=f"/dev/fd/{writing}: not a regular file; choose another path"):
+                write(f"/dev/fd/{writing}")
+    finally:
+        os.close(reading)
+        os.close(writing)
     with pytest.raises(WriteFailed, match="No such file or directory; choose another path; nothing was changed"):
         write(tmp_path / "none" / "file")
     assert {p.name for p in tmp_path.iterdir()} == {"plain", "link", "target", "folder"}

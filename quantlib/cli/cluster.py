@@ -29,8 +29,8 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("--clusters", type=int, default=16, metavar="K", help="different values, 2 to 4096; 16 by default")
     add("--per", default="tensor", metavar="tensor|channel", help="of each weight (default), or each output channel")
-    add("--start", default="density", metavar="NAME", help="start of k-means: density (default), linear, k-means++")
-    add("--seed", type=int, default=0, metavar="N", help="for k-means++; 0 by default")
+    add("--start", metavar="NAME", help="start of k-means: density (default), linear, k-means++")
+    add("--seed", type=int, metavar="N", help="for k-means++; 0 by default")
     add("--free-zeros", action="store_true", help="zeros may become other values, as any value may")
     add(
         "--grid",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantlib.calibration import RANGES
 from quantlib.errors import InvalidValue, WriteFailed
-from quantlib.files import replacing
+from quantlib.files import replacing, require_regular
 from quantlib.recipes import PRESETS, Recipe, by_name, load
 from quantlib.targets import NAMES
 
@@ -83,8 +83,7 @@ def require_folder(path: str, *inputs: str | None) -> None:
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise WriteFailed(f"{folder}: no such folder; make it, or write to one that exists")
-    if os.path.isdir(path):
-        raise WriteFailed(f"{path}: not a regular file; choose another path")
+    require_regular(path)
     for taken in inputs:
         if taken and os.path.exists(path) and os.path.exists(taken) and os.path.samefile(path, taken):
             raise WriteFailed(f"{path}: it is read here, and would be lost; choose another path")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
 
 from quantlib.errors import InvalidValue, MissingExtra, QuantlibError
 from quantlib.runners import Array, End, Runner, feed, make_runner, samples
@@ -101,7 +103,7 @@ def compare(
             found = _named("A", first, fed[0], keep, watch and watch.see_a)
             other = _named("B", second, fed[1], keep, watch and watch.see_b)
             for output in judges:
-                output.add(fed[0], found, other)
+                output.add(count, fed[0], found, other)
             if judge is not None:
                 judge.add(count, found, other)
             if watch is not None:
@@ -126,6 +128,7 @@ def compare(
         measure(a, b, fed, signature, threads=threads) if latency else None,
         watch.done() if watch is not None else None,
         watch.unmatched if watch is not None else (),
+        tuple(note for output in judges for note in output.note(count)),
     )
 
 
@@ -155,9 +158,13 @@ class _Output:
         self.a, self.b = a, b
         self.sums, self.classes = ErrorSums(), ClassSums()
         self.shape: tuple[int, ...] | None = None
+        self.odd: dict[str, list[int]] = {"A": [], "B": []}
 
-    def add(self, inputs: dict[str, Array], first: dict[str, Array], second: dict[str, Array]) -> None:
+    def add(self, number: int, inputs: dict[str, Array], first: dict[str, Array], second: dict[str, Array]) -> None:
         reference, other = self.a.decode(first[self.a.port.name]), self.b.decode(second[self.b.port.name])
+        for which, values in (("A", reference), ("B", other)):
+            if not np.isfinite(values).all():
+                self.odd[which].append(number)
         try:
             self.sums.add(reference, other)
         except InvalidValue as error:
@@ -166,6 +173,15 @@ class _Output:
             self.shape = reference.shape
         if looks_like_classes(reference, {x.shape for x in inputs.values()}):
             self.classes.add(reference, other)
+
+    def note(self, samples: int) -> Iterator[str]:
+        """What there is to say of values that aren't finite."""
+        odd = [f"{which} in {len(found):,} (the first is {found[0]})" for which, found in self.odd.items() if found]
+        if odd:
+            yield (
+                f"output {self.a.port.name!r}: of {samples:,} samples, NaN or infinite values come out of "
+                f"{' and of '.join(odd)}; figures that aren't finite come from these"
+            )
 
     def done(self) -> OutputError:
         scale = None if self.b.affine is None else float(self.b.affine.scale.reshape(-1)[0])

@@ -43,6 +43,7 @@ def table(comparison: Comparison) -> str:
     ]
     if len(c.outputs) > _OUTPUTS:
         lines.append(f"and {len(c.outputs) - _OUTPUTS} more")
+    lines += c.notes
     if c.accuracy is not None:
         lines.append(_accuracy(c))
     if c.latency is not None:

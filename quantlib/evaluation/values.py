@@ -279,6 +279,8 @@ class Comparison:
         Where asked for; the most costly layer first.
     unmatched : tuple of str
         Tensors that operators of B write and A doesn't have, where layers were asked for.
+    notes : tuple of str
+        What else there is to say: of outputs with values that aren't finite, and in which samples.
     """
 
     a: ModelFacts
@@ -292,6 +294,7 @@ class Comparison:
     latency: Latency | None = None
     layers: tuple[LayerError, ...] | None = None
     unmatched: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as values that JSON has; what isn't finite is text: ``inf``, ``-inf`` or ``nan``."""

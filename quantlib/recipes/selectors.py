@@ -103,10 +103,9 @@ class Selection:
         InvalidRecipe
             Naming the first such selector.
         """
+        among = " with float values" if self.recipe.activations else " with a float constant"
         for kind in ("only", "skip", "only_types", "skip_types", "int16", "int16_types", "per_tensor_types"):
             for pattern in getattr(self.asked or self.recipe, kind):
                 if (kind, pattern) not in self.used:
                     what = "operator type" if kind.endswith("types") else "operator or constant"
-                    raise InvalidRecipe(
-                        f"{kind} {pattern!r} matches no {what} with a float constant; `quantlib plan` lists them"
-                    )
+                    raise InvalidRecipe(f"{kind} {pattern!r} matches no {what}{among}; `quantlib plan` lists them")

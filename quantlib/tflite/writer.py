@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from quantlib.errors import QuantlibError, WriteFailed
-from quantlib.files import sync_folder
+from quantlib.files import require_regular, sync_folder
 
 from .data import Bytes
 from .layout import FileLayout, plan_layout
@@ -108,6 +107,7 @@ def write(
     """
     target = os.path.realpath(os.fspath(path))
     folder = os.path.dirname(target)
+    require_regular(path)
     _check_target(target, folder)
     layout = plan_layout(model, rebuild=rebuild)
     import tempfile  # here, since it costs as much to import as the whole of this room
@@ -145,8 +145,6 @@ def _check_target(target: str, folder: str) -> None:
         return
     except OSError as error:
         raise WriteFailed(f"{target}: {error.strerror}; choose another path") from None
-    if not stat.S_ISREG(mode):
-        raise WriteFailed(f"{target}: not a regular file; choose another path")
     if not mode & 0o222 or not os.access(target, os.W_OK):
         raise WriteFailed(f"{target}: the file is read-only; make it writable, or choose another path")
 

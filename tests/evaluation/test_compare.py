@@ -192,6 +192,21 @@ def test_data_without_samples_and_a_sample_that_does_not_fit() -> None:
         ql.compare(dense(), dense(), samples(1), runner="gpu")
 
 
+def test_values_that_are_not_finite_are_said_to_come_from_which_samples() -> None:
+    model, data = ql.read(ql.demo.MODEL), np.load(ql.demo.CALIBRATION)
+    x = data[data.files[0]][:5].copy()
+    assert ql.compare(model, model, x, runner="numpy").notes == ()
+    x[[1, 3]] = np.nan
+    found = ql.compare(model, ql.quantize(model, "weight-only"), x, runner="numpy")
+    assert np.isnan(found.outputs[0].sqnr_db)
+    (note,) = found.notes
+    assert note.startswith(
+        "output 'probabilities': of 5 samples, NaN or infinite values come out of A in 2 (the first is 1)"
+    )
+    assert "and of B in 2 (the first is 1)" in note
+    assert note in str(found)
+
+
 def test_inputs_are_matched_by_signature_whatever_their_tensors_are_called() -> None:
     def model(first: str, second: str) -> ql.Model:
         net = Network()

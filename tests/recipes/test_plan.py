@@ -104,7 +104,7 @@ def test_selectors_by_name_and_type() -> None:
     ("changes", "message"),
     [
         ({"only": ("(",)}, "no regular expression"),
-        ({"only": ("nosuch",)}, "only 'nosuch' matches no operator or constant"),
+        ({"only": ("nosuch",)}, "only 'nosuch' matches no operator or constant with a float constant"),
         ({"skip": ("conv", "nosuch")}, "skip 'nosuch'"),
         ({"skip_types": ("CONV_3D",)}, "skip_types 'CONV_3D' matches no operator type"),
     ],

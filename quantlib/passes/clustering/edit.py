@@ -29,10 +29,10 @@ def cluster(
     clusters: int = 16,
     *,
     per: str = "tensor",
-    start: str = "density",
+    start: str | None = None,
     preserve_zeros: bool = True,
     grid: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     only: Texts = (),
     skip: Texts = (),
     only_types: Texts = (),
@@ -54,9 +54,10 @@ def cluster(
         Different values, from 2 to 4,096.
     per : str
         ``tensor``: of the whole weight. ``channel``: of each output channel.
-    start : str
-        Where k-means begins: ``density``, ``linear`` or ``k-means++``; see `quantlib.numerics.cluster_values`. Says
-        nothing to integers, whose best clusters are found directly.
+    start : str, optional
+        Where k-means begins: ``density`` (default), ``linear`` or ``k-means++``; see
+        `quantlib.numerics.cluster_values`. Says nothing to integers, whose best clusters are found directly; so it
+        doesn't go with `grid`.
     preserve_zeros : bool
         Zeros stay zeros, as one of the values; so pruning is kept.
     grid : str, optional
@@ -64,8 +65,8 @@ def cluster(
         that quantizing by the recipes ``int8``, ``dynamic`` and ``weight-only`` changes nothing; so many different
         *integers* each weight (or channel) has, while as real numbers they differ from channel to channel with the
         scale. ``int8-tensor``: on the grid that the tensor has with the granularity ``tensor``.
-    seed : int
-        For ``k-means++``.
+    seed : int, optional
+        For ``k-means++`` only; 0 by default.
     only, skip : str or several
         Regular expressions, searched in the names of operators and weights; `skip` wins.
     only_types, skip_types : str or several
@@ -89,8 +90,8 @@ def cluster(
     Raises
     ------
     InvalidValue
-        If an option is none of those above, a selector matches no weight, or a weight isn't finite; if `refit` is
-        of another model, or of more clusters.
+        If an option is none of those above, or says nothing beside the others; if a selector matches no weight, or a
+        weight isn't finite; if `refit` is of another model, or of more clusters.
 
     Examples
     --------

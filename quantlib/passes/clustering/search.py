@@ -56,24 +56,32 @@ class ClusterOptions:
 
     clusters: int
     per: str
-    start: str
+    start: str | None
     preserve_zeros: bool
     grid: str | None
-    seed: int
+    seed: int | None
     min_elements: int
     refit: Mapping[str, Gram | Refitted] | None = None
 
     def __post_init__(self) -> None:
         if not _is_whole(self.clusters) or not 2 <= self.clusters <= MOST:
             raise InvalidValue(f"{self.clusters!r} clusters asked for; a whole number from 2 to {MOST:,} is required")
-        for name, known in (("per", PER), ("start", STARTS), ("grid", (None, *GRIDS))):
+        for name, known in (("per", PER), ("start", (None, *STARTS)), ("grid", (None, *GRIDS))):
             if getattr(self, name) not in known:
                 wanted = ", ".join(str(k) for k in known if k)
                 raise InvalidValue(f"{name} is {getattr(self, name)!r}; one of {wanted} is required")
         for name in ("seed", "min_elements"):
             value = getattr(self, name)
-            if not _is_whole(value) or value < 0:
+            if (value is not None or name != "seed") and (not _is_whole(value) or value < 0):
                 raise InvalidValue(f"{name} is {value!r}; a whole number of 0 or more is required")
+        if self.grid is not None and self.start is not None:
+            raise InvalidValue(
+                f"start says nothing beside grid {self.grid!r}, whose best values are found directly; leave it out"
+            )
+        if self.seed is not None and self.start != "k-means++":
+            raise InvalidValue(
+                f"seed says nothing to start {self.start or STARTS[0]!r}; leave it out, or start with k-means++"
+            )
         require_refit(self.refit)
 
 
@@ -144,7 +152,11 @@ def _real(site: WeightSite, options: ClusterOptions) -> Codebook | str:
     def found(values: _Array) -> Clusters:
         try:
             return cluster_values(
-                values, options.clusters, start=options.start, preserve_zeros=zeros, seed=options.seed
+                values,
+                options.clusters,
+                start=options.start or STARTS[0],
+                preserve_zeros=zeros,
+                seed=options.seed or 0,
             )
         except InvalidValue as error:
             raise InvalidValue(f"{site.name}: {error}; or leave it out by skip") from None
