@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from quantlib.errors import InvalidValue, MissingExtra, QuantlibError
-from quantlib.runners import Array, End, Runner, feed, make_runner, samples
+from quantlib.runners import Array, End, Runner, Tap, feed, make_runner, samples
 from quantlib.tflite import Model, require_models
 
 from .counts import costs, facts, totals
@@ -90,8 +90,83 @@ def compare(
     (True, 1.0, 0.51)
     """
     require_models(a=a, b=b)
+    run: dict[str, Any] = {"signature": signature, "runner": runner, "sequence": sequence}
+    more: dict[str, Any] = {"labels": labels, "layers": layers, "latency": latency, "threads": threads}
+    return _compared(a, b, data, **run, **more, progress=progress)
+
+
+class Reference:
+    """A model that others are compared with on samples that stay the same: it runs them once.
+
+    Parameters
+    ----------
+    model : Model
+    kept : sequence
+        The samples; they and the model's outputs stay in memory.
+    signature, runner, sequence
+        As `compare` takes them.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        kept: Sequence[Any],
+        *,
+        signature: str | None = None,
+        runner: str | None = None,
+        sequence: bool = False,
+    ) -> None:
+        self._model, self._kept, self._outputs = model, kept, _Outputs()
+        self._run: dict[str, Any] = {"signature": signature, "runner": runner, "sequence": sequence}
+
+    def compare(self, other: Model) -> Comparison:
+        """What `compare` gives."""
+        return _compared(self._model, other, self._kept, outputs=self._outputs, **self._run)
+
+
+class _Outputs:
+    """What runs a model, and its outputs of each sample, for the next time that the same samples are run."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self._runner: Runner | None = None
+        self._known: list[dict[str, Array]] = []
+        self._at = 0
+
+    def runners(self, a: Model, b: Model, name: str | None, signature: str | None) -> tuple[str, Any, Runner]:
+        """Runners of both models from the first sample on; the first one's is this."""
+        self._at = 0
+        if self._runner is None:
+            self.name, self._runner, second = _runners(a, b, name, signature)
+            return self.name, self, second
+        return self.name, self, make_runner(b, self.name, known_signature(b, signature))
+
+    def run(self, inputs: dict[str, Array], *, tap: Tap | None = None, keep_state: bool = False) -> dict[str, Array]:
+        """Outputs of the next sample; as `Runner.run`, without a tap."""
+        if self._runner is not None and self._at == len(self._known):
+            self._known.append(self._runner.run(inputs, tap=tap, keep_state=keep_state))
+        self._at += 1
+        return self._known[self._at - 1]
+
+
+def _compared(
+    a: Model,
+    b: Model,
+    data: Any,
+    *,
+    signature: str | None,
+    runner: str | None,
+    sequence: bool,
+    labels: Any = None,
+    layers: bool = False,
+    latency: bool = False,
+    threads: int = 1,
+    progress: Callable[[int], object] | None = None,
+    outputs: _Outputs | None = None,
+) -> Comparison:
+    """Do what `compare` says; with A's outputs, where they're known."""
     pairing = pair(a, b, signature)
-    runner, first, second = _runners(a, b, runner, signature)
+    runner, first, second = (_runners if outputs is None else outputs.runners)(a, b, runner, signature)
     watch = LayerWatch(a, b, pairing, runner, (first, second)) if layers else None
     judges = [_Output(one, other) for one, other in pairing.outputs]
     judge = Judge(labels, pairing) if labels is not None else None

@@ -18,7 +18,7 @@ from quantlib.recipes import OperatorPlan, Plan, Recipe, plan_integer
 from quantlib.targets import Target, load
 from quantlib.tflite import Model
 
-from .compare import compare
+from .compare import Reference
 from .tune import divided, quality, recipe_for
 
 #: The mode whose operators can be raised, their type in it, and the one that they are raised to.
@@ -243,7 +243,7 @@ class _Trials:
         run: dict[str, Any],
     ) -> None:
         self._model, self._recipe, self._statistics, self._target = model, recipe, statistics, target
-        self._samples, self._run = samples, run
+        self._reference = Reference(model, samples, **run)
         self._known: dict[frozenset[str], float] = {}
         self.runner = ""
 
@@ -268,7 +268,7 @@ class _Trials:
         key = frozenset(lowered)
         if key not in self._known:
             small = apply_plan(self._model, self._plan(self.recipe(key)))
-            result = compare(self._model, small, self._samples, **self._run)
+            result = self._reference.compare(small)
             self._known[key], self.runner = quality(result), result.runner
         return self._known[key]
 

@@ -12,7 +12,7 @@ from quantlib.passes import Edited
 from quantlib.runners import finite_samples, interface_of, samples
 from quantlib.tflite import Model
 
-from .compare import compare
+from .compare import Reference
 from .values import Comparison
 
 #: The largest error that is told apart; outputs that aren't finite have it.
@@ -79,10 +79,11 @@ def sensitivity(
         )
     interface = interface_of(model, signature)
     kept = list(finite_samples(samples(data, interface), interface))
+    reference = Reference(model, kept, signature=signature, runner=runner, sequence=sequence)
     found = {}
     for name in names:
         made = edit(model, sensitivity={name: 1.0}).model
-        result = compare(model, made, kept, signature=signature, runner=runner, sequence=sequence)
+        result = reference.compare(made)
         found[name] = _error(result)
         if progress is not None:
             progress(1)

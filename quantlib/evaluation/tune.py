@@ -15,7 +15,7 @@ from quantlib.runners import calibrate, finite_samples, interface_of, samples
 from quantlib.targets import Target, load
 from quantlib.tflite import Model
 
-from .compare import compare
+from .compare import Reference
 from .sums import mean_sqnr
 from .values import Comparison
 
@@ -165,6 +165,7 @@ def tune(
         model, data, statistics, held_back, runner=runner, executor=executor, progress=progress, **run
     )
     profile = load(target) if isinstance(target, str) else target
+    reference = Reference(model, kept, runner=runner, **run)
     tried: list[Trial] = []
     used = ""
 
@@ -172,7 +173,7 @@ def tune(
         nonlocal used
         for one in candidates:
             small = apply_plan(model, plan_integer(model, one, statistics, profile))
-            result = compare(model, small, kept, runner=runner, **run)
+            result = reference.compare(small)
             tried.append(Trial(one, quality(result)))
             used = result.runner
         tried.sort(key=lambda t: -t.sqnr_db)

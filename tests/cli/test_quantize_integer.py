@@ -309,7 +309,10 @@ def bad(tmp_path: Path, stats: Path) -> Path:
         ("--recipe int8 --default-ranges -1", "'-1': two numbers with a comma between"),
         ("--recipe uint8 --stats {bad}/stats.npz --symmetric-activations", "UINT8 has no negative integers"),
         ("--recipe int16x8 --stats {bad}/stats.npz --int16 logits", "int16 selects operators of mode 'int8'"),
-        ("--recipe int8 --stats {bad}/stats.npz --int16 nosuch", "int16 'nosuch' matches no operator or constant with float values"),
+        (
+            "--recipe int8 --stats {bad}/stats.npz --int16 nosuch",
+            "int16 'nosuch' matches no operator or constant with float values",
+        ),
         ("--recipe int8 --stats {bad}/stats.npz --int16-type LSTM", "int16_types 'LSTM' matches no operator type"),
         (
             "--recipe int8 --stats {bad}/stats.npz --per-tensor LSTM",

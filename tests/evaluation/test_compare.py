@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import quantlib as ql
 from quantlib.evaluation import Comparison, load
+from quantlib.evaluation.compare import Reference
 from quantlib.numerics import cosine, sqnr_db
+from quantlib.runners import make_runner
 from tests.support.network import Network, gaussian
 from tests.support.shared import SHARED, needs_shared
 
@@ -190,6 +194,28 @@ def test_data_without_samples_and_a_sample_that_does_not_fit() -> None:
         ql.compare(dense(), dense(), [samples(1)[0], np.zeros(7, np.float32)], runner="numpy")
     with pytest.raises(ql.errors.NotFound, match="no runner 'gpu'"):
         ql.compare(dense(), dense(), samples(1), runner="gpu")
+
+
+@pytest.mark.parametrize("sequence", [False, True])
+def test_a_reference_is_run_once_however_many_are_compared_with_it(
+    monkeypatch: pytest.MonkeyPatch, sequence: bool
+) -> None:
+    module, ran = sys.modules["quantlib.evaluation.compare"], []
+
+    def counted(model: ql.Model, *how: Any) -> Any:
+        runner = make_runner(model, *how)
+        real = runner.run
+        monkeypatch.setattr(runner, "run", lambda *x, **options: ran.append(model) or real(*x, **options))
+        return runner
+
+    model, x = ql.read(ql.demo.MODEL), np.load(ql.demo.CALIBRATION)["image"][:4]
+    others = [ql.quantize(model, mode) for mode in ("dynamic", "float16", "weight-only")]
+    run = {"runner": "numpy", "sequence": sequence}
+    expected = [ql.compare(model, other, x, **run) for other in others]
+    monkeypatch.setattr(module, "make_runner", counted)
+    reference = Reference(model, list(x), **run)
+    assert [reference.compare(other) for other in others] == expected
+    assert [sum(m is one for m in ran) for one in (model, *others)] == [4, 4, 4, 4]
 
 
 def test_values_that_are_not_finite_are_said_to_come_from_which_samples() -> None:

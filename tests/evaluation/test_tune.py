@@ -13,7 +13,7 @@ import quantlib as ql
 from quantlib.calibration import RANGES
 from quantlib.errors import InvalidRecipe, InvalidValue, MissingExtra
 from quantlib.evaluation import Tuned, tune
-from quantlib.evaluation import compare as real_compare
+from quantlib.evaluation.compare import Reference
 from tests.support.models import variables
 from tests.support.network import Network, gaussian
 
@@ -67,14 +67,19 @@ def test_it_prints_a_table_and_serializes(tuned: Tuned) -> None:
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What is given to `compare`; nothing is measured twice, to save time."""
+    """On what models are compared, and how."""
     seen: list[dict[str, Any]] = []
 
-    def compare(a: ql.Model, b: ql.Model, data: Any, **options: Any) -> ql.Comparison:
-        seen.append({"data": list(data), **options})
-        return real_compare(a, b, data, **options)
+    class Watched(Reference):
+        def __init__(self, model: ql.Model, kept: Any, **options: Any) -> None:
+            super().__init__(model, kept, **options)
+            self.asked = {"data": list(kept), **options}
 
-    monkeypatch.setattr(sys.modules["quantlib.evaluation.tune"], "compare", compare)
+        def compare(self, other: ql.Model) -> ql.Comparison:
+            seen.append(self.asked)
+            return super().compare(other)
+
+    monkeypatch.setattr(sys.modules["quantlib.evaluation.tune"], "Reference", Watched)
     return seen
 
 
