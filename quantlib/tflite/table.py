@@ -218,6 +218,16 @@ def _scalars(known: Layout, slot: Slot, value: Any, where: str) -> Any:
             raise InvalidValue(f"{where}: a {type(value).__name__} where an array, bytes or a Data is required")
         return value if isinstance(value, Data) else Inline(value)
     given = value.numpy() if isinstance(value, Data) else value
+    as_it_is = isinstance(given, np.ndarray) and given.dtype == slot.type  # most often
+    array = given if as_it_is else _cast(given, slot, where)
+    if not is_frozen(array):
+        array = array.copy()
+        array.flags.writeable = False
+    return array.reshape(-1)
+
+
+def _cast(given: Any, slot: Slot, where: str) -> Any:
+    """Values as an array of a field's type, which has to hold whole numbers as they are."""
     try:
         if not isinstance(given, np.ndarray):
             given = np.asarray(given, dtype=None if len(given) else slot.type)
@@ -228,10 +238,7 @@ def _scalars(known: Layout, slot: Slot, value: Any, where: str) -> Any:
     whole = given.dtype.kind in "iu" or array.dtype.kind in "iu"
     if array is not given and whole and not np.array_equal(array, given):
         raise InvalidValue(f"{where}: values of {given.dtype} that don't fit {slot.type}")
-    if not is_frozen(array):
-        array = array.copy()
-        array.flags.writeable = False
-    return array.reshape(-1)
+    return array
 
 
 def _member(value: Any, kinds: tuple[str, ...], where: str) -> Table:
