@@ -238,7 +238,7 @@ class _Output:
     def add(self, number: int, inputs: dict[str, Array], first: dict[str, Array], second: dict[str, Array]) -> None:
         reference, other = self.a.decode(first[self.a.port.name]), self.b.decode(second[self.b.port.name])
         for which, values in (("A", reference), ("B", other)):
-            if not np.isfinite(values).all():
+            if values.dtype.kind in "fc" and not np.isfinite(values).all():
                 self.odd[which].append(number)
         try:
             self.sums.add(reference, other)

@@ -46,9 +46,9 @@ _SCORES = 1.1
 #: The greatest float32 number.
 _GREATEST = float(np.finfo(np.float32).max)
 
-#: Rules that choose the ranges of several tensors in less time than one by one, and of how many more at a time.
+#: Rules that choose the ranges of several tensors in less time than one by one, and how many more at a time.
 _SIDE_BY_SIDE = frozenset({MSE.name, Blend.name})
-_AHEAD = 31
+_MORE = 31
 
 #: Standard deviations that a range covers where no histogram says better.
 _WIDTH = 8.0
@@ -236,26 +236,16 @@ class Measured:
         return Range(lo, hi, name)
 
     def _chosen(self, graph: Graph, tensor: int, name: str, kind: str) -> tuple[float, float]:
-        """What a rule chooses for a tensor; where it takes less to do it for several, for the next ones, too."""
-        asked, key = (name, kind), (graph.index, tensor)
-        known = self._chosen_by.setdefault(asked, {})
+        """What a rule chooses for a tensor; where several take less time together, for some more at once."""
+        known = self._chosen_by.setdefault((name, kind), {})
+        key, tensors = (graph.index, tensor), self.statistics.tensors if self.statistics is not None else {}
         if key not in known:
-            tensors = self.statistics.tensors if self.statistics is not None else {}
-            some = [key, *self._next(tensors, key, known)] if name in _SIDE_BY_SIDE else [key]
-            states, symmetric = [tensors[k] for k in some], self.symmetric(kind)
-            found = choose_all(self.recipe.chooser_of(name), states, symmetric=symmetric, type=kind)
+            more = (k for k, s in tensors.items() if k[0] == key[0] and k != key and k not in known and _usual(s))
+            some = [key, *islice(more, _MORE if name in _SIDE_BY_SIDE else 0)]
+            rule, symmetric = self.recipe.chooser_of(name), self.symmetric(kind)
+            found = choose_all(rule, [tensors[k] for k in some], symmetric=symmetric, type=kind)
             known.update(zip(some, found, strict=True))
         return known[key]
-
-    @staticmethod
-    def _next(
-        tensors: Mapping[tuple[int, int], MinMaxState],
-        key: tuple[int, int],
-        known: Mapping[tuple[int, int], tuple[float, float]],
-    ) -> Iterator[tuple[int, int]]:
-        """Tensors of the subgraph that follow one, of which something was seen and nothing is chosen."""
-        later = (k for k, s in tensors.items() if k > key and k[0] == key[0] and k not in known and s.count)
-        return islice((k for k in later if isinstance(tensors[k], HistogramState)), _AHEAD)
 
     def moments(self, graph: Graph, tensor: int, count: int) -> Moments | None:
         """Mean and variance of a tensor's values: by channel, where `count` is a multiple of their number.
@@ -299,6 +289,11 @@ def _hull(parts: list[Range | None], source: str) -> Range | None:
     if not known or len(known) < len(parts):
         return None
     return Range(min(p.lo for p in known), max(p.hi for p in known), source)
+
+
+def _usual(state: MinMaxState) -> bool:
+    """Whether any rule chooses a range for it: what one of several can't be chosen for is no other's error."""
+    return isinstance(state, HistogramState) and state.count > 0 and max(-state.min, state.max) <= _GREATEST
 
 
 def _default_rule(graph: Graph, tensor: int, state: MinMaxState, kind: str) -> str:

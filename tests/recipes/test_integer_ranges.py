@@ -67,6 +67,24 @@ def shares(**statistics: Any) -> tuple[Model, Statistics]:
     return model, calibrated(model, data, observer="histogram")
 
 
+@pytest.mark.parametrize("chooser", ["blend", "mse"])
+@pytest.mark.parametrize(
+    "odd", [[1e200, -1.0], [np.nan, np.inf], []], ids=["beyond float32", "not finite", "nothing"]
+)
+def test_what_one_tensor_has_no_range_for_takes_none_from_another(chooser: str, odd: list[float]) -> None:
+    """Although their ranges are chosen side by side."""
+    net, model = dense()
+    statistics = calibrated(model, samples(net, 20), observer="histogram")
+    x = next(key for key, name in statistics.names.items() if name == "x")
+    state = HistogramState().observe(np.array(odd, np.float64))
+    other = replace(statistics, tensors={**statistics.tensors, x: state})
+    found = [Measured(model, recipe(range=chooser), s) for s in (statistics, other)]
+    y = next(t.index for t in model.tensors() if t.name == "y")
+    assert len({m.range_of(Graph(model, 0), y, "INT8") for m in found}) == 1
+    assert found[0].range_of(Graph(model, 0), y, "INT8") is not None
+    assert found[1].range_of(Graph(model, 0), x[1], "INT8") is None
+
+
 @pytest.mark.parametrize("chooser", ["blend", "mse", "percentile"])
 def test_scores_of_softmax_are_cut_below_but_not_above(chooser: str) -> None:
     model, statistics = shares()
