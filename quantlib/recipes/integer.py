@@ -18,6 +18,7 @@ from .choices import Choice, choose, operands, results
 from .filters import Filters
 from .fitting import Refusals, changes, fitted, refusals
 from .graph import STORAGE, Graph
+from .grid import stored_identity
 from .groups import Groups
 from .measured import Measured, of_model
 from .plan import End, Moments, OperatorPlan, Plan
@@ -54,7 +55,7 @@ def plan_integer(model: Model, recipe: Recipe, statistics: Statistics | None, ta
     asked, recipe = recipe, recipe if target is None else fitted(recipe, target)
     selection = Selection(recipe, asked)
     measured, filters = Measured(model, recipe, statistics), Filters(selection)
-    called = _called(model)
+    called, counted = _called(model), set[object]()
     operators: list[OperatorPlan] = []
     ends: list[End] = []
     notes = changes(asked, recipe, target)
@@ -63,7 +64,8 @@ def plan_integer(model: Model, recipe: Recipe, statistics: Statistics | None, ta
     with of_model(statistics, model):
         for g in range(len(model.subgraphs)):
             graph = Graph(model, g)
-            job, planned, refused = _fitting(graph, selection, measured, filters, g in called, target)
+            job, planned, refused = _fitting(graph, selection, measured, filters, g in called, target, counted)
+            counted = job.counted
             operators.extend(planned)
             ends.extend(job.ends())
             notes.extend(f"{graph.names[o]} {graph.operator_label(o)}: {why}" for (_, o), why in refused.items())
@@ -73,12 +75,18 @@ def plan_integer(model: Model, recipe: Recipe, statistics: Statistics | None, ta
 
 
 def _fitting(
-    graph: Graph, selection: Selection, measured: Measured, filters: Filters, called: bool, target: Target | None
+    graph: Graph,
+    selection: Selection,
+    measured: Measured,
+    filters: Filters,
+    called: bool,
+    target: Target | None,
+    counted: set[object],
 ) -> tuple[_GraphPlan, list[OperatorPlan], dict[tuple[int, int], str]]:
     """Plan a subgraph, again and again while a target refuses operators; what it refuses in the end."""
     refused: dict[tuple[int, int], str] = {}
     while True:
-        job = _GraphPlan(graph, selection, measured, filters, called, refused)
+        job = _GraphPlan(graph, selection, measured, filters, called, refused, counted)
         planned = list(job.operators())
         found = {} if target is None else refusals(graph, planned, target)
         if target is None or not target.float_ok or not found:
@@ -130,9 +138,11 @@ class _GraphPlan:
         filters: Filters,
         called: bool,
         refused: Refusals,
+        counted: set[object],
     ) -> None:
         self.graph, self.selection, self.measured = graph, selection, measured
         self.filters, self.called = filters, called
+        self.counted = counted.copy()  # constants whose bytes an operator has, here or in subgraphs before
         self.recipe = selection.recipe
         self.choices, self.notes = spare_tails(graph, choose(graph, selection, measured, filters, refused), measured)
         self.groups = Groups(graph, self.choices, measured, self._given(), self._least_step)
@@ -159,11 +169,11 @@ class _GraphPlan:
     def _float(self, o: int, choice: Choice) -> OperatorPlan:
         graph = self.graph
         read = () if graph.names[o] in STORAGE else operands(graph, o)  # whoever reads what these make counts it
-        size = sum(c.data.nbytes for t in read if t >= 0 and (c := graph.origin(t)) and c.data)
+        before, after = self._bytes(read, {})
         label = graph.operator_label(o)
         return OperatorPlan(
             graph.index, o, label, graph.names[o], choice.mode,
-            reason=choice.reason, left_out=choice.left_out, before=size, after=size,
+            reason=choice.reason, left_out=choice.left_out, before=before, after=after,
         )  # fmt: skip
 
     def _integer(self, o: int, choice: Choice) -> OperatorPlan:
@@ -245,18 +255,26 @@ class _GraphPlan:
             return False
         return self.graph.origin(inputs[bias]) is not None
 
-    def _bytes(self, inputs: list[int], forms: dict[int, Affine]) -> tuple[int, int]:
-        """Bytes of an operator's constants before and after."""
+    def _bytes(self, inputs: Sequence[int], forms: Mapping[int, Affine]) -> tuple[int, int]:
+        """Bytes of an operator's constants before and after; those that one before it has in the same form aren't."""
         before = after = 0
         for k, t in enumerate(inputs):
             origin = self.graph.origin(t) if t >= 0 else None
             if origin is None or origin.data is None:
                 continue
-            size = origin.data.nbytes
-            before += size
-            count = math.prod(self.graph.tensor(t).shape)
-            after += forms[k].type.nbytes(count) + 4 * forms[k].scale.size if k in forms else size
+            form, shape, size = forms.get(k), self.graph.tensor(t).shape, origin.data.nbytes
+            before += size * self._is_new(origin.table.buffer)
+            if form is None:
+                after += size * self._is_new((origin.table.buffer, None))
+            elif self._is_new((*stored_identity(origin), shape, form)):
+                after += form.type.nbytes(math.prod(shape)) + 4 * form.scale.size
         return before, after
+
+    def _is_new(self, constant: object) -> bool:
+        """Whether a constant isn't counted yet; it is from now on."""
+        new = constant not in self.counted
+        self.counted.add(constant)
+        return new
 
     def ends(self) -> Iterator[End]:
         """What the model's inputs and outputs will hold."""

@@ -130,7 +130,7 @@ class OperatorPlan:
     left_out : bool
         It stays float because the recipe's selectors leave it out.
     before, after : int
-        Bytes of its constants.
+        Bytes of its constants; those that an operator before it has, too, in the same form, count there.
     moments : Moments or None
         Mean and variance of its input, for which its weights are balanced; None where they're rounded to nearest, or
         it has none.
@@ -279,8 +279,8 @@ class Plan:
     def totals(self) -> dict[str, int]:
         """Count what is quantized and what is kept, and the bytes of constants before and after.
 
-        Of constants; in modes with integer activations of operators that have something float, where a constant
-        counts once for each operator that reads it.
+        Of constants; in modes with integer activations of operators that have something float. What several of these
+        read in one form counts once.
         """
         quantized: tuple[Decision | OperatorPlan, ...] = self.quantized
         kept: tuple[Decision | OperatorPlan, ...] = self.kept

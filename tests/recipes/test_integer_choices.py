@@ -375,3 +375,21 @@ def test_types_of_ends_that_are_integers_already_are_not_passed_over() -> None:
         for n in plan_integer(model, recipe(input_type="UINT8", default_ranges=(-1.0, 1.0)), None).notes
         if "FLOAT32" in n
     ]
+
+
+@pytest.mark.parametrize("skip", [(), ("^first$",), ("^second$",)])
+def test_bytes_of_a_shared_constant_count_once_for_each_form(skip: tuple[str, ...]) -> None:
+    """So the totals are those of the two files: weights of 8 x 8, as float, as INT8, or both; and two biases of 8."""
+    net = Network()
+    w, h = net.constant("w", gaussian((8, 8), 1)), net.input("x", (1, 8))
+    for name in ("first", "second"):
+        h = net.fully_connected(name, h, w)
+    model = net.done(h)
+    plan = plan_integer(model, recipe(default_ranges=(-4.0, 4.0), skip=skip), None)
+    scales = 4 * 8
+    integers, bias = 64 + scales, 32 + scales
+    totals = plan.totals()
+    assert totals["bytes_before"] == 4 * 64 + 2 * 32
+    assert totals["bytes_after"] == integers + (2 * bias if not skip else 4 * 64 + 32 + bias)
+    made = ql.quantize(model, plan)
+    assert sum(b.data.nbytes for b in made.root.buffers if b.data) == totals["bytes_after"] - (3 - len(skip)) * scales
