@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 def require_regular(path: str | os.PathLike[str]) -> None:
     """Refuse a target that is there and is no file: `WriteFailed`."""
     # what a link leads to by itself: that of a pipe, such as /dev/stdout, has no name that could be looked at
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise WriteFailed(f"{os.fspath(path)}: not a regular file; choose another path")
+    target = os.fspath(path) or os.getcwd()  # which an empty path stands for
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise WriteFailed(f"{target}: not a regular file; choose another path")
 
 
 @contextlib.contextmanager

@@ -88,6 +88,8 @@ def test_every_writer_follows_links_makes_ordinary_files_and_refuses_folders(tmp
     (tmp_path / "folder").mkdir()
     with pytest.raises(WriteFailed, match="folder: not a regular file; choose another path"):
         write(tmp_path / "folder")
+    with pytest.raises(WriteFailed, match="not a regular file; choose another path"):
+        write("")
     reading, writing = os.pipe()
     try:
         if os.path.exists(f"/dev/fd/{writing}"):  # as /dev/stdout is one, behind links that lead nowhere

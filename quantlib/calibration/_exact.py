@@ -108,9 +108,9 @@ class Sums:
         Both the sum and the quotient are rounded to nearest.
         """
         limbs = self._carried()
+        if limbs.shape[1] == 1:  # signs alone: 0, or one less than 0
+            return Sums(self.place - 1, np.concatenate([np.zeros_like(limbs), limbs], axis=1)).means(counts)
         body, signs = limbs[:, :-1], limbs[:, -1]
-        if not body.shape[1]:
-            return np.zeros(len(self))
         width = body.shape[1]
         if width <= 3:  # most often
             top: NDArray[np.intp] | int = width - 1

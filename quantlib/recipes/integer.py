@@ -169,7 +169,7 @@ class _GraphPlan:
     def _float(self, o: int, choice: Choice) -> OperatorPlan:
         graph = self.graph
         read = () if graph.names[o] in STORAGE else operands(graph, o)  # whoever reads what these make counts it
-        before, after = self._bytes(read, {})
+        before, after = self._bytes(read, {}, {})
         label = graph.operator_label(o)
         return OperatorPlan(
             graph.index, o, label, graph.names[o], choice.mode,
@@ -187,9 +187,10 @@ class _GraphPlan:
         constants, between, notes = self._constants(o, known, data, outputs)
         forms.update(constants)
         count = max([len(inputs), *(k + 1 for k in forms)])
-        before, after = self._bytes(inputs, forms)
         moments = self._moments(o)
         corrects = moments is not None and self._corrects_bias(o, kind)
+        corrected = self._correction(known, inputs, forms, moments) if corrects else {}
+        before, after = self._bytes(inputs, forms, corrected)
         done = () if moments is None else ("balanced, bias corrected" if corrects else "balanced",)
         return OperatorPlan(
             graph.index, o, graph.operator_label(o), name, kind,
@@ -255,7 +256,19 @@ class _GraphPlan:
             return False
         return self.graph.origin(inputs[bias]) is not None
 
-    def _bytes(self, inputs: Sequence[int], forms: Mapping[int, Affine]) -> tuple[int, int]:
+    def _correction(
+        self, known: OperatorRow, inputs: Sequence[int], forms: Mapping[int, Affine], moments: Moments | None
+    ) -> dict[int, object]:
+        """What the values of a corrected bias depend on beside itself, by its operand."""
+        weight = next(w.operand for w in known.weights if w.static)
+        origin = self.graph.origin(inputs[weight])
+        identity = () if origin is None else stored_identity(origin)
+        found = (*identity, self.graph.tensor(inputs[weight]).shape, forms.get(weight), moments)
+        return {} if known.bias is None else {known.bias: found}
+
+    def _bytes(
+        self, inputs: Sequence[int], forms: Mapping[int, Affine], corrected: Mapping[int, object]
+    ) -> tuple[int, int]:
         """Bytes of an operator's constants before and after; those that one before it has in the same form aren't."""
         before = after = 0
         for k, t in enumerate(inputs):
@@ -266,7 +279,7 @@ class _GraphPlan:
             before += size * self._is_new(origin.table.buffer)
             if form is None:
                 after += size * self._is_new((origin.table.buffer, None))
-            elif self._is_new((*stored_identity(origin), shape, form)):
+            elif self._is_new((*stored_identity(origin), shape, form, corrected.get(k))):
                 after += form.type.nbytes(math.prod(shape)) + 4 * form.scale.size
         return before, after
 

@@ -218,12 +218,12 @@ def _scalars(known: Layout, slot: Slot, value: Any, where: str) -> Any:
             raise InvalidValue(f"{where}: a {type(value).__name__} where an array, bytes or a Data is required")
         return value if isinstance(value, Data) else Inline(value)
     given = value.numpy() if isinstance(value, Data) else value
-    as_it_is = isinstance(given, np.ndarray) and given.dtype == slot.type  # most often
-    array = given if as_it_is else _cast(given, slot, where)
+    as_it_is = type(given) is np.ndarray and given.dtype == slot.type  # most often
+    array = (given if as_it_is else _cast(given, slot, where)).reshape(-1)
     if not is_frozen(array):
         array = array.copy()
         array.flags.writeable = False
-    return array.reshape(-1)
+    return array
 
 
 def _cast(given: Any, slot: Slot, where: str) -> Any:

@@ -54,7 +54,16 @@ def test_means_are_those_of_fractions(rows, count):
             assert abs(right) > Fraction(1.797e308)
         else:
             assert abs(Fraction(mean) - right) <= max(abs(right) / 2**52, least)
+    assert sums.settled().means(np.full(len(sums), count)).tolist() == sums.means(np.full(len(sums), count)).tolist()
     assert not sums.means(np.zeros(len(sums), np.int64)).any()
+
+
+@pytest.mark.parametrize("power", [-1042, -18, 14, 46, 78])
+def test_a_sum_that_is_all_sign_has_a_mean(power):
+    """Of limbs of 32 bits, -2**14 has one of the sign, and zeros: which a settled sum doesn't keep."""
+    sums = Sums.of(np.array([-(2.0**power), 0.0])).settled()
+    assert sums.limbs.shape == (2, 1)
+    assert sums.means(np.array([3, 3])).tolist() == [-(2.0**power) / 3, 0.0]
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 5e-324, -5e-324, 2.0**-1022, 1e-310, -1.5, 2.0**31, 2.0**32, 1.7e308])

@@ -393,3 +393,21 @@ def test_bytes_of_a_shared_constant_count_once_for_each_form(skip: tuple[str, ..
     assert totals["bytes_after"] == integers + (2 * bias if not skip else 4 * 64 + 32 + bias)
     made = ql.quantize(model, plan)
     assert sum(b.data.nbytes for b in made.root.buffers if b.data) == totals["bytes_after"] - (3 - len(skip)) * scales
+
+
+def test_bytes_of_a_shared_bias_that_is_corrected_for_each_weight_count_for_each() -> None:
+    net = Network()
+    w, x, bias = gaussian((8, 8), 1), net.input("x", (1, 8)), np.linspace(-1, 1, 8, dtype="f4")
+    y = [net.fully_connected(name, x, values, bias) for name, values in (("first", w), ("second", -w))]
+    tensors = net.graph.tensors
+    first, second = (int(o.inputs[2]) for o in net.graph.operators)
+    tensors[second] = tensors[second].replace(buffer=tensors[first].buffer)
+    model = net.done(*y)
+    data = np.random.default_rng(0).normal(1, 1, (20, 1, 8)).astype("f4")
+    statistics = ql.calibrate(model, data, runner="numpy")
+    for mode, biases, size in (("int16x8", 2, 64), ("int8", 1, 32)):
+        plan = ql.plan(model, mode, statistics)
+        made, totals = ql.quantize(model, plan), plan.totals()
+        assert totals["bytes_before"] == 2 * 256 + 32
+        assert sum(b.data.nbytes for b in made.root.buffers if b.data) == 2 * 64 + biases * size
+        assert totals["bytes_after"] == 2 * (64 + 32) + biases * (size + 32)

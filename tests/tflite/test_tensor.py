@@ -343,3 +343,22 @@ def test_litert_holds_the_same_constants(path: Path) -> None:
 def test_the_model_prints_in_one_line() -> None:
     assert str(read(built("dense"))).startswith("Model: 2 operators, 1 subgraph, ")
     assert str(read(built("branches"))).startswith("Model: 3 operators, 3 subgraphs, ")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.ma.masked_array(np.array([1, 8, 8, 1], np.int32), [0, 1, 0, 0]),
+        np.array([[1, 8], [8, 1]], np.int32).T,
+        np.broadcast_to(np.array([1, 8, 8, 1], np.int32), (1, 4)),
+        np.array([1, 8, 8, 1], ">i4"),
+    ],
+    ids=["masked", "turned round", "broadcast", "big-endian"],
+)
+def test_any_array_becomes_a_plain_frozen_vector(given: Any) -> None:
+    """Whatever else its class, its layout and its flags say."""
+    given.flags.writeable = False
+    shape = Table("Tensor", shape=given).shape
+    assert (type(shape), shape.dtype, shape.ndim) == (np.ndarray, np.dtype(np.int32), 1)
+    assert sorted(shape.tolist()) == [1, 1, 8, 8]
+    assert not shape.flags.writeable
