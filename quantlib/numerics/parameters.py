@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import TypeGuard
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -85,9 +82,6 @@ def affine_from_range(
         raise InvalidValue(f"{kind.name} has no scale; use an integer type such as INT8")
     if not symmetric and kind.bits > 16:
         raise InvalidValue(f"{kind.name} has no asymmetric scale; use symmetric=True above 16 bits")
-    if _is_float(lo) and _is_float(hi) and -GREATEST / 2 <= lo <= hi <= GREATEST / 2:
-        one, point = _of_one(float(lo), float(hi), kind, symmetric, narrow_range)
-        return Affine(kind, np.array([one]), np.array([point]), granularity, narrow_range)
     low, high = _checked(lo, hi)
     choose = _symmetric if symmetric else _asymmetric
     scale, zero_point = choose(low, high, kind, narrow_range)
@@ -121,29 +115,6 @@ def _symmetric(
     bound = np.where(2 * bound <= _SMALL, _SMALL / 2, bound)
     scale = (bound / (greatest - middle)).astype(np.float32)
     return scale, np.full(scale.shape, middle, np.int64)
-
-
-def _is_float(value: object) -> TypeGuard[float]:
-    return isinstance(value, float)
-
-
-def _of_one(lo: float, hi: float, kind: ElementType, symmetric: bool, narrow: bool) -> tuple[np.float32, int]:
-    """What the two above do for a single range, in a third of the time: planners ask for one after the other.
-
-    A difference of float32 numbers is the same rounded from float64 (which has more than twice their bits and two).
-    """
-    qmin, qmax = int(kind.min or 0) + narrow, int(kind.max or 0)
-    if symmetric:
-        middle = (qmax + 1) // 2 if kind.kind == "uint" else 0
-        bound = max(-lo, hi, lo, -hi)
-        return np.float32((bound if 2 * bound > _SMALL else _SMALL / 2) / (qmax - middle)), middle
-    lo, hi = min(lo, 0.0), max(hi, 0.0)
-    if hi - lo < _SMALL:
-        lo, hi = lo - _SMALL, hi + _SMALL
-    scale = np.float32(float(np.float32(hi)) - float(np.float32(lo))) / np.float32(qmax - qmin)
-    point = float(np.float32(qmin - lo / float(scale)))
-    away = math.copysign(math.floor(abs(point) + 0.5), point)
-    return scale, int(min(max(away, qmin), qmax))
 
 
 def _checked(lo: ArrayLike, hi: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -218,16 +218,6 @@ def _scalars(known: Layout, slot: Slot, value: Any, where: str) -> Any:
             raise InvalidValue(f"{where}: a {type(value).__name__} where an array, bytes or a Data is required")
         return value if isinstance(value, Data) else Inline(value)
     given = value.numpy() if isinstance(value, Data) else value
-    as_it_is = type(given) is np.ndarray and given.dtype == slot.type  # most often
-    array = (given if as_it_is else _cast(given, slot, where)).reshape(-1)
-    if not is_frozen(array):
-        array = array.copy()
-        array.flags.writeable = False
-    return array
-
-
-def _cast(given: Any, slot: Slot, where: str) -> Any:
-    """Values as an array of a field's type, which has to hold whole numbers as they are."""
     try:
         if not isinstance(given, np.ndarray):
             given = np.asarray(given, dtype=None if len(given) else slot.type)
@@ -238,6 +228,10 @@ def _cast(given: Any, slot: Slot, where: str) -> Any:
     whole = given.dtype.kind in "iu" or array.dtype.kind in "iu"
     if array is not given and whole and not np.array_equal(array, given):
         raise InvalidValue(f"{where}: values of {given.dtype} that don't fit {slot.type}")
+    array = array.reshape(-1)
+    if not is_frozen(array):
+        array = array.copy()
+        array.flags.writeable = False
     return array
 
 

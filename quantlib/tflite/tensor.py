@@ -64,13 +64,10 @@ class Quantization:
     def __post_init__(self) -> None:
         for name, dtype in (("scale", np.float32), ("zero_point", np.int64)):
             given = np.asarray(getattr(self, name))
-            if given.dtype == dtype:  # most often
-                array = np.array(given, ndmin=1)
-            else:
-                with np.errstate(invalid="ignore", over="ignore"):
-                    array = np.array(given, dtype, ndmin=1)
-                if dtype is np.int64 and not np.array_equal(array.reshape(given.shape), given):
-                    raise InvalidValue(f"zero points are {given.tolist()}; whole numbers of 64 bits are required")
+            with np.errstate(invalid="ignore", over="ignore"):
+                array = np.array(given, dtype, ndmin=1)
+            if dtype is np.int64 and given.dtype != dtype and not np.array_equal(array.reshape(given.shape), given):
+                raise InvalidValue(f"zero points are {given.tolist()}; whole numbers of 64 bits are required")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 

@@ -131,8 +131,8 @@ def test_bad_requests(statistics: ql.Statistics) -> None:
         mix(MODEL, "int16x8", IMAGES, 30.0)
     for wrong in (math.nan, math.inf, "30", True):
         with pytest.raises(InvalidValue, match="a number of decibels is required"):
-            mix(MODEL, "int8", IMAGES, wrong)  # type: ignore[arg-type]  # on purpose
+            mix(MODEL, "int8", IMAGES, wrong)  # type: ignore[arg-type]  # what mypy refuses, too
     with pytest.raises(InvalidValue, match="one sample"):
         mix(MODEL, "int8", IMAGES[:1], 30.0)
     with pytest.raises(InvalidValue, match="a Model and a Recipe"):
-        mix("model.tflite", "int8", IMAGES, 30.0)  # type: ignore[arg-type]  # on purpose
+        mix("model.tflite", "int8", IMAGES, 30.0)  # type: ignore[arg-type]  # what mypy refuses, too

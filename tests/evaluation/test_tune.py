@@ -167,9 +167,9 @@ def test_what_cannot_be_tuned() -> None:
         tune(model, "dynamic", gaussian((15, 8)))
     for held_back in (1, 0, True, 2.5):
         with pytest.raises(InvalidValue, match="held_back is"):
-            tune(model, "int8", gaussian((15, 8)), held_back=held_back)  # type: ignore[arg-type]  # on purpose
+            tune(model, "int8", gaussian((15, 8)), held_back=held_back)  # type: ignore[arg-type]  # what mypy refuses, too
     with pytest.raises(InvalidValue, match="a Model and a Recipe"):
-        tune("m.tflite", "int8", gaussian((15, 8)))  # type: ignore[arg-type]  # on purpose
+        tune("m.tflite", "int8", gaussian((15, 8)))  # type: ignore[arg-type]  # what mypy refuses, too
     statistics = ql.calibrate(ql.read(ql.demo.MODEL), IMAGES[:10])
     with pytest.raises(InvalidValue, match="the statistics are of a model"):
         tune(model, "int8", gaussian((15, 8)), statistics=statistics)

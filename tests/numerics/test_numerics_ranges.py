@@ -155,24 +155,6 @@ def test_symmetric_formula(a, b, name):
     assert affine.granularity == PerTensor()
 
 
-ENDS = st.floats(width=64) | st.floats(-300, 300, width=64) | st.floats(-FLT_MAX, FLT_MAX, width=64)
-
-
-@given(ENDS, ENDS, st.sampled_from(["INT8", "UINT8", "INT16", "INT4", "INT2"]), st.booleans(), st.booleans())
-@example(-0.5, 254.5, "INT8", False, False)  # a zero point between two integers
-@example(-FLT_MAX / 2, FLT_MAX / 2, "INT16", False, False)
-@example(1e-300, 1e-300, "INT8", False, False)
-def test_a_single_range_gets_what_it_gets_among_others(lo, hi, name, symmetric, narrow):
-    def found(*ends):
-        try:
-            return affine_from_range(*ends, name, symmetric=symmetric, narrow_range=narrow)
-        except InvalidRange as error:
-            return str(error)
-
-    assert found(lo, hi) == found([lo], [hi])
-    assert found(min(lo, hi), max(lo, hi)) == found([min(lo, hi)], [max(lo, hi)])
-
-
 @pytest.mark.parametrize("name", ["INT8", "UINT8", "INT16", "INT4", "INT2"])
 def test_widest_ranges(name):
     affine = affine_from_range(-FLT_MAX, FLT_MAX, name)

@@ -351,9 +351,10 @@ def test_the_model_prints_in_one_line() -> None:
         np.ma.masked_array(np.array([1, 8, 8, 1], np.int32), [0, 1, 0, 0]),
         np.array([[1, 8], [8, 1]], np.int32).T,
         np.broadcast_to(np.array([1, 8, 8, 1], np.int32), (1, 4)),
+        np.frombuffer(np.array([[1, 8], [8, 1]], np.int32).tobytes(), np.int32).reshape(2, 2).T,
         np.array([1, 8, 8, 1], ">i4"),
     ],
-    ids=["masked", "turned round", "broadcast", "big-endian"],
+    ids=["masked", "turned round", "broadcast", "frozen and turned round", "big-endian"],
 )
 def test_any_array_becomes_a_plain_frozen_vector(given: Any) -> None:
     """Whatever else its class, its layout and its flags say."""
